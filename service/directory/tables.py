@@ -1,0 +1,102 @@
+"""Tables of the room: territories, organizations, practitioners and the places where they work."""
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+from service.kernel.tables import Instant, metadata
+
+territories = Table(
+    "territories",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("region", Text),
+    Column("zone", Text, nullable=False),
+    Column("default_radius_km", Float, nullable=False),
+    Column("enlargement_km", Float, nullable=False),
+)
+
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("territory", Text, ForeignKey("territories.id"), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("finess", Text, unique=True),
+    Column("siret", Text, unique=True),
+    Column("commune", Text),
+    Column("phone", Text),
+    Column("cpts_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
+    CheckConstraint(
+        "type IN ('cpts', 'sas', 'practice', 'msp', 'cds', 'csnp', 'sos', 'pharmacy',"
+        " 'emergency_department', 'other')",
+        name="type",
+    ),
+    Index("ix_organizations_territory_type", "territory", "type"),
+    Index("ix_organizations_cpts_ids", "cpts_ids", postgresql_using="gin"),
+)
+
+practitioners = Table(
+    "practitioners",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("rpps", Text, nullable=False, unique=True),
+    Column("family_name", Text, nullable=False),
+    Column("given_name", Text, nullable=False),
+    Column("profession", Text, nullable=False, server_default=text("'10'")),
+    Column("specialty", Text),
+    Column("status", Text, nullable=False, server_default=text("'self_employed'")),
+    Column("territory", Text, ForeignKey("territories.id"), nullable=False),
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
+    CheckConstraint("rpps ~ '^[0-9]{11}$'", name="rpps"),
+    CheckConstraint(
+        "status IN ('self_employed', 'locum', 'retired', 'intern', 'employee')", name="status"
+    ),
+    Index("ix_practitioners_territory", "territory"),
+)
+
+locations = Table(
+    "locations",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("organization_id", Uuid, ForeignKey("organizations.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("address", Text),
+    Column("postal_code", Text),
+    Column("commune", Text, nullable=False),
+    Column("latitude", Float, nullable=False),
+    Column("longitude", Float, nullable=False),
+    Column("reduced_mobility", Boolean, nullable=False, server_default=text("false")),
+    Column("phone", Text),
+    Column("active", Boolean, nullable=False, server_default=text("true")),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    CheckConstraint("latitude BETWEEN -90 AND 90", name="latitude"),
+    CheckConstraint("longitude BETWEEN -180 AND 180", name="longitude"),
+    Index("ix_locations_organization_id", "organization_id"),
+)
+
+practitioner_locations = Table(
+    "practitioner_locations",
+    metadata,
+    Column("practitioner_id", Uuid, ForeignKey("practitioners.id"), primary_key=True),
+    Column("location_id", Uuid, ForeignKey("locations.id"), primary_key=True),
+    Index("ix_practitioner_locations_location_id", "location_id"),
+)

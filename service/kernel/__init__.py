@@ -1,0 +1,1 @@
+"""Shared kernel: what every room needs and no business word. It imports no room."""

@@ -1,0 +1,156 @@
+"""Secret keys and what is made with them: encrypted columns, blind indexes, fingerprints.
+
+A value is stored as `0x01 | key id | nonce (12) | AES-256-GCM(ciphertext + tag)`. The column and
+the row are authenticated with it, so a value copied into another row or column does not decrypt.
+A blind index is an HMAC-SHA256 of the normalised value: equal values are found, nothing is read.
+"""
+
+import base64
+import hashlib
+import hmac
+import os
+import unicodedata
+from pathlib import Path
+from typing import Annotated, Self
+from uuid import UUID
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from service.kernel.settings import Settings
+
+_FORMAT = 1
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}=?$")]
+
+
+class KeysError(Exception):
+    """The keys are missing or unusable; the message says what to do."""
+
+
+class Keys(BaseModel):
+    """The secret keys of an installation: 32 random bytes each, base64url."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    encryption: dict[Annotated[int, Field(ge=1, le=255)], Key] = Field(min_length=1)
+    index: Key
+    token: Key
+    server: Key
+
+    @classmethod
+    def generate(cls) -> Self:
+        """Make a new set of keys. Whoever loses it loses every patient's identity."""
+        return cls(encryption={1: _random()}, index=_random(), token=_random(), server=_random())
+
+
+def _random() -> str:
+    return base64.urlsafe_b64encode(os.urandom(_KEY_BYTES)).decode().rstrip("=")
+
+
+def _decode(key: str) -> bytes:
+    return base64.urlsafe_b64decode(key.rstrip("=") + "=")
+
+
+def load_keys(settings: Settings) -> Keys:
+    """Read the keys from `SNP_KEYS` or `SNP_KEYS_FILE`. Refuses with one sentence."""
+    if settings.keys is not None:
+        text, source = settings.keys.get_secret_value(), "SNP_KEYS"
+    elif settings.keys_file is not None:
+        source = f"the keys file {settings.keys_file}"
+        text = _read(settings.keys_file)
+    else:
+        raise KeysError(
+            "No secret keys: set SNP_KEYS_FILE to a file made by `snp keys generate FILE`."
+        )
+    try:
+        return Keys.model_validate_json(text)
+    except ValidationError as error:
+        raise KeysError(
+            f"{source} is not a set of keys as made by `snp keys generate` "
+            f"({error.error_count()} members wrong)."
+        ) from None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise KeysError(f"The keys file {path} cannot be read: {error.strerror}.") from None
+
+
+def write_keys(path: Path, keys: Keys) -> None:
+    """Write the keys to a new file that only its owner may read. An existing file is kept."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(keys.model_dump_json(indent=2) + "\n")
+
+
+class Vault:
+    """What the process does with its keys. Derived keys are separated by use."""
+
+    def __init__(self, keys: Keys) -> None:
+        self._aead = {
+            number: AESGCM(_derive(_decode(key), b"snp/column/v1"))
+            for number, key in keys.encryption.items()
+        }
+        self._current = max(self._aead)
+        self._index = _derive(_decode(keys.index), b"snp/blind-index/v1")
+        self._fingerprint = _derive(_decode(keys.server), b"snp/fingerprint/v1")
+        self._secret = _derive(_decode(keys.server), b"snp/client-secret/v1")
+        self.token_key = _derive(_decode(keys.token), b"snp/token/v1")
+
+    def encrypt(self, value: str | None, *, column: str, row: UUID) -> bytes | None:
+        """Encrypt a value for one column (`table.column`) of one row."""
+        if value is None:
+            return None
+        nonce = os.urandom(_NONCE_BYTES)
+        head = bytes((_FORMAT, self._current))
+        body = self._aead[self._current].encrypt(nonce, value.encode(), _place(column, row))
+        return head + nonce + body
+
+    def decrypt(self, stored: bytes | None, *, column: str, row: UUID) -> str | None:
+        """Decrypt a stored value; a wrong key, row or column is an error, never garbage."""
+        if stored is None:
+            return None
+        if stored[0] != _FORMAT or stored[1] not in self._aead:
+            raise KeysError(f"A value of {column} is encrypted with a key that is not loaded.")
+        nonce, body = stored[2 : 2 + _NONCE_BYTES], stored[2 + _NONCE_BYTES :]
+        try:
+            return self._aead[stored[1]].decrypt(nonce, body, _place(column, row)).decode()
+        except InvalidTag:
+            raise KeysError(f"A value of {column} does not decrypt with the loaded key.") from None
+
+    def blind_index(self, *values: str, purpose: str) -> bytes:
+        """Index normalised values under a purpose, so that two purposes never compare equal."""
+        text = "\x1f".join((purpose, *(normalised(value) for value in values)))
+        return hmac.digest(self._index, text.encode(), hashlib.sha256)
+
+    def fingerprint(self, content: bytes) -> bytes:
+        """Keyed digest of a request, so that a stored one cannot be guessed back."""
+        return hmac.digest(self._fingerprint, content, hashlib.sha256)
+
+    def secret_digest(self, secret: str) -> bytes:
+        """Digest of a 256-bit random secret; a slow hash would protect nothing more."""
+        return hmac.digest(self._secret, secret.encode(), hashlib.sha256)
+
+
+def _derive(master: bytes, purpose: bytes) -> bytes:
+    return HKDF(algorithm=hashes.SHA256(), length=_KEY_BYTES, salt=None, info=purpose).derive(
+        master
+    )
+
+
+def _place(column: str, row: UUID) -> bytes:
+    return column.encode() + b"\x00" + row.bytes
+
+
+def normalised(value: str) -> str:
+    """Keep letters and digits, casefolded, without accents: `Lefèvre-Noël` = `LEFEVRE NOEL`."""
+    decomposed = unicodedata.normalize("NFKD", value.casefold())
+    return "".join(character for character in decomposed if character.isalnum())

@@ -1,0 +1,170 @@
+"""The connection to PostgreSQL: engines, pool, and the unit of work.
+
+One request or job is one unit of work, opened at the edge and passed as first argument. Only this
+module commits. A unit of work holds no connection until its first statement.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+import orjson
+from sqlalchemy import CursorResult, Executable
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+from service.kernel.crypto import Vault
+from service.kernel.errors import Conflict, Unavailable
+from service.kernel.settings import Settings
+
+Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
+
+_DEADLOCK, _SERIALIZATION = "40P01", "40001"
+_LOCK_TIMEOUT, _CANCELLED = "55P03", "57014"
+# A connection that was there is gone, or the server is stopping or starting.
+_LOST = ("08", "57P", "53300")
+
+
+class ConstraintViolated(Conflict):
+    """A constraint said no. Repositories turn its `name` into the refusal it stands for."""
+
+    code = "constraint-violated"
+    title = "This contradicts what is already recorded."
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name = name
+
+
+class TransactionLost(Exception):
+    """Deadlock or serialization failure: the whole unit of work may be run again, once."""
+
+
+def asyncpg_url(url: str) -> str:
+    """Return a PostgreSQL URL in the form that SQLAlchemy wants for asyncpg."""
+    scheme, _, rest = url.partition("://")
+    if scheme.partition("+")[0] not in {"postgresql", "postgres"}:
+        raise ValueError("A database URL starts with postgresql://")
+    return f"postgresql+asyncpg://{rest}"
+
+
+class UnitOfWork:
+    """One request's work on the database: all of it is kept, or none.
+
+    `execute` runs in the transaction, which the first call opens. `single` runs one statement that
+    commits by itself, without the two round trips of a transaction; it is only for a use case that
+    is one statement, or for a read before the transaction.
+    """
+
+    def __init__(self, database: "Database") -> None:
+        self._database = database
+        self._connection: AsyncConnection | None = None
+        self.vault = database.vault
+
+    async def single(
+        self, statement: Executable, parameters: Parameters | None = None
+    ) -> CursorResult[Any]:
+        """Run one statement that commits by itself (inside an open transaction: as part of it)."""
+        if self._connection is not None:
+            return await self.execute(statement, parameters)
+        with _translated():
+            async with self._database.autocommit.connect() as connection:
+                return await connection.execute(statement, parameters)
+
+    async def execute(
+        self, statement: Executable, parameters: Parameters | None = None
+    ) -> CursorResult[Any]:
+        """Run a statement in the transaction of this unit of work."""
+        with _translated():
+            if self._connection is None:
+                self._connection = await self._database.engine.connect()
+            return await self._connection.execute(statement, parameters)
+
+    async def rollback(self) -> None:
+        """Undo everything so far; the unit of work may go on with a new transaction."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def _commit(self) -> None:
+        if self._connection is None:
+            return
+        with _translated():
+            try:
+                await self._connection.commit()
+            finally:
+                await self.rollback()
+
+
+class Database:
+    """The pool of one process, and the keys that its rows are encrypted with."""
+
+    def __init__(self, url: str, settings: Settings, vault: Vault) -> None:
+        caches = {} if settings.prepared_statements else {"statement_cache_size": 0}
+        self.engine: AsyncEngine = create_async_engine(
+            asyncpg_url(url),
+            pool_size=settings.pool_size,
+            max_overflow=0,
+            pool_timeout=settings.pool_timeout_seconds,
+            pool_recycle=1800,
+            hide_parameters=True,  # parameters hold patients; exceptions end up in logs
+            json_serializer=lambda value: orjson.dumps(value).decode(),
+            json_deserializer=orjson.loads,
+            connect_args={
+                "timeout": 5,
+                "prepared_statement_cache_size": 500 if settings.prepared_statements else 0,
+                **caches,
+                "server_settings": {"application_name": "snp"},
+            },
+        )
+        self.autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self.vault = vault
+
+    @asynccontextmanager
+    async def unit_of_work(self) -> AsyncIterator[UnitOfWork]:
+        """Open a unit of work: committed at the end, rolled back when anything is raised."""
+        uow = UnitOfWork(self)
+        try:
+            yield uow
+            await uow._commit()  # noqa: SLF001  only the kernel commits
+        finally:
+            await uow.rollback()
+
+    async def dispose(self) -> None:
+        """Close every connection."""
+        await self.engine.dispose()
+
+
+class _translated:  # noqa: N801  reads as a clause: with _translated()
+    """Driver errors become refusals; what is left is a defect, without a parameter in its text."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, DBAPIError):
+            raise _refusal(error) from None
+        if isinstance(error, PoolTimeout):
+            raise Unavailable("Every database connection is in use.") from None
+        if isinstance(error, OSError | TimeoutError):
+            raise Unavailable("The database does not answer.") from None
+
+
+class DatabaseDefect(Exception):
+    """An unexpected database error, reduced to its SQLSTATE: messages can quote values."""
+
+
+def _refusal(error: DBAPIError) -> Exception:
+    cause = error.orig.__cause__ if error.orig is not None else None
+    state = str(getattr(error.orig, "sqlstate", None) or getattr(cause, "sqlstate", None) or "")
+    constraint = getattr(cause, "constraint_name", None)
+    if constraint and state.startswith("23"):
+        return ConstraintViolated(str(constraint))
+    if state in {_DEADLOCK, _SERIALIZATION}:
+        return TransactionLost(state)
+    if state in {_LOCK_TIMEOUT, _CANCELLED}:
+        return Unavailable("Someone else is changing the same thing.")
+    if error.connection_invalidated or state.startswith(_LOST):
+        return Unavailable("The connection to the database was lost.")
+    return DatabaseDefect(f"SQLSTATE {state or 'unknown'} ({type(cause or error).__name__})")

@@ -1,0 +1,119 @@
+"""Refusals: named facts in a few families, without HTTP status.
+
+A room's error picks one family and a stable `code`; each face renders families its own way
+(problem+json, OperationOutcome, page). Details never hold anything about a patient.
+
+    DomainError
+    ├── Unauthenticated       who is calling is not proven (any more)
+    ├── Forbidden             this caller may not do this
+    ├── NotFound              does not exist, or not for this caller
+    ├── Conflict              lost race, or the state does not allow it; says what blocks
+    ├── Invalid               a rule is broken by the input; says where and what
+    ├── Malformed             the input cannot be read at all
+    ├── PreconditionRequired  a version must be named
+    ├── PreconditionFailed    the named version is stale
+    ├── TooMany               slow down
+    └── Unavailable           try again later: nothing was done, or the answer was lost
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One thing wrong in the input: where (JSON pointer, or `parameter`/`header` name) and what."""
+
+    pointer: str
+    code: str
+    detail: str
+
+
+class DomainError(Exception):
+    """Base of every refusal. `code` is stable and documented; `extra` holds what blocks."""
+
+    code: ClassVar[str]
+    title: ClassVar[str]
+
+    def __init__(self, detail: str | None = None, **extra: object) -> None:
+        super().__init__(detail or self.title)
+        self.detail = detail
+        self.extra = extra
+
+
+class Unauthenticated(DomainError):
+    """Who is calling is not proven."""
+
+    code = "unauthenticated"
+    title = "A valid access token is required."
+
+
+class Forbidden(DomainError):
+    """The caller may not do this."""
+
+    code = "forbidden"
+    title = "This caller may not do this."
+
+
+class NotFound(DomainError):
+    """Does not exist, or not for this caller: the two are told in the same words."""
+
+    code = "not-found"
+    title = "Nothing here for this caller."
+
+
+class Conflict(DomainError):
+    """Lost race, or a state that does not allow it."""
+
+    code = "conflict"
+    title = "The current state does not allow this."
+
+
+class Invalid(DomainError):
+    """A rule is broken by the input."""
+
+    code = "invalid"
+    title = "The request breaks a rule."
+
+    def __init__(self, *errors: FieldError, detail: str | None = None, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.errors = errors
+
+
+class Malformed(Invalid):
+    """The input cannot be read at all."""
+
+    code = "malformed"
+    title = "The request cannot be read."
+
+
+class PreconditionRequired(DomainError):
+    """A version must be named with `If-Match`."""
+
+    code = "precondition-required"
+    title = "Send If-Match with the version you read (the ETag of the last answer)."
+
+
+class PreconditionFailed(DomainError):
+    """The version named with `If-Match` is stale."""
+
+    code = "version-mismatch"
+    title = "It changed since you read it: read it again, then decide."
+
+
+class TooMany(DomainError):
+    """Too many requests, or too many things held at once."""
+
+    code = "too-many"
+    title = "Too many at once."
+
+
+class Unavailable(DomainError):
+    """Try again: nothing was done, or the answer was lost (an Idempotency-Key makes that safe)."""
+
+    code = "temporarily-unavailable"
+    title = "The service cannot answer just now. Try again in a moment."
+
+    def __init__(self, detail: str | None = None, *, retry_after: int = 2, **extra: object) -> None:
+        super().__init__(detail, **extra)
+        self.retry_after = retry_after

@@ -1,0 +1,223 @@
+"""Events: one row per change, written in the same transaction as the change it tells.
+
+The table is at once outbox, write audit and feed. `xid` lets a reader stay behind the oldest
+transaction still running, so that it never skips a row; `position` is given later, by the worker.
+Nothing about a patient is ever put into an event: ids, states and times only.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CTE,
+    BigInteger,
+    Column,
+    ColumnElement,
+    FromClause,
+    Index,
+    Table,
+    Text,
+    Uuid,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.types import UserDefinedType
+
+from service.kernel.db import UnitOfWork
+from service.kernel.ids import new_id
+from service.kernel.sql import bind
+from service.kernel.tables import Instant, metadata
+
+
+class Xid8(UserDefinedType[int]):
+    """PostgreSQL's 64-bit transaction id."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        """Return the type's name in DDL."""
+        return "xid8"
+
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("position", BigInteger, unique=True),
+    Column("type", Text, nullable=False),
+    Column("subject_id", Uuid, nullable=False),
+    Column("occurred_at", Instant, nullable=False, server_default=text("snp_now()")),
+    Column("territory", Text),
+    Column("client_id", Uuid),
+    Column("grant_id", Uuid),
+    Column("role", Text),
+    Column("organization_id", Uuid),
+    Column("person", JSONB),
+    Column("correlation_id", Text),
+    Column("audience_before", JSONB),
+    Column("audience_after", JSONB),
+    Column("data", JSONB, nullable=False),
+    Index("ix_events_subject_id_id", "subject_id", "id"),
+    Index("ix_events_xid_id", "xid", "id", postgresql_where=text("position IS NULL")),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Who causes a change: client, grant, role, organization, the person its software asserts."""
+
+    client_id: UUID | None = None
+    grant_id: UUID | None = None
+    role: str | None = None
+    organization_id: UUID | None = None
+    person: Mapping[str, str] | None = None
+    correlation_id: str | None = None
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters that an event part needs."""
+        return {
+            "event_id": new_id(),
+            "event_client_id": self.client_id,
+            "event_grant_id": self.grant_id,
+            "event_role": self.role,
+            "event_organization_id": self.organization_id,
+            "event_person": dict(self.person) if self.person else None,
+            "event_correlation_id": self.correlation_id,
+        }
+
+
+_JSON = JSONB(none_as_null=True)
+_ORIGIN = ("client_id", "grant_id", "role", "organization_id", "person", "correlation_id")
+_ORIGIN_TYPES: dict[str, Any] = {
+    "client_id": Uuid,
+    "grant_id": Uuid,
+    "organization_id": Uuid,
+    "person": _JSON,
+}
+
+
+def part(
+    type_: str,
+    after: FromClause,
+    *,
+    subject: ColumnElement[UUID],
+    data: ColumnElement[Any],
+    territory: ColumnElement[str] | None = None,
+    audience_before: ColumnElement[Any] | None = None,
+    audience_after: ColumnElement[Any] | None = None,
+    many: bool = False,
+    name: str = "event",
+) -> CTE:
+    """Statement part: one event per row of `after`, with `Origin.parameters()` as parameters.
+
+    With `many`, `after` may have several rows: ids are then made by the database.
+    """
+    identifier = func.gen_random_uuid() if many else bind("event_id", Uuid)
+    columns: dict[str, ColumnElement[Any]] = {
+        "id": identifier,
+        "type": literal(type_, Text),
+        "subject_id": subject,
+        "territory": literal(None, Text) if territory is None else territory,
+        "audience_before": literal(None, _JSON) if audience_before is None else audience_before,
+        "audience_after": literal(None, _JSON) if audience_after is None else audience_after,
+        "data": data,
+    }
+    for column in _ORIGIN:
+        columns[column] = bind(f"event_{column}", _ORIGIN_TYPES.get(column, Text))
+    return (
+        insert(events)
+        .from_select(list(columns), select(*columns.values()).select_from(after))
+        .returning(events.c.id)
+        .cte(name)
+    )
+
+
+_RECORD = insert(events)
+
+
+async def record(
+    uow: UnitOfWork,
+    origin: Origin,
+    type_: str,
+    subject_id: UUID,
+    *,
+    territory: str | None,
+    data: Mapping[str, Any],
+    audience_before: Mapping[str, Any] | None = None,
+    audience_after: Mapping[str, Any] | None = None,
+) -> None:
+    """Write one event in the unit of work's transaction."""
+    await record_all(
+        uow,
+        origin,
+        type_,
+        [
+            {
+                "subject_id": subject_id,
+                "territory": territory,
+                "data": dict(data),
+                "audience_before": audience_before,
+                "audience_after": audience_after,
+            }
+        ],
+    )
+
+
+async def record_all(
+    uow: UnitOfWork, origin: Origin, type_: str, facts: list[dict[str, Any]]
+) -> None:
+    """Write several events of one type; each fact names subject_id, territory and data."""
+    shared = {
+        "type": type_,
+        "client_id": origin.client_id,
+        "grant_id": origin.grant_id,
+        "role": origin.role,
+        "organization_id": origin.organization_id,
+        "person": dict(origin.person) if origin.person else None,
+        "correlation_id": origin.correlation_id,
+        "audience_before": None,
+        "audience_after": None,
+    }
+    await uow.execute(_RECORD, [{"id": new_id(), **shared, **fact} for fact in facts])
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One fact as read back: what happened to whom, when, by whom."""
+
+    id: UUID
+    type: str
+    occurred_at: datetime
+    role: str | None
+    organization_id: UUID | None
+    person: Mapping[str, str] | None
+    data: Mapping[str, Any]
+
+
+_HISTORY = (
+    select(
+        events.c.id,
+        events.c.type,
+        events.c.occurred_at,
+        events.c.role,
+        events.c.organization_id,
+        events.c.person,
+        events.c.data,
+    )
+    .where(events.c.subject_id == bind("subject_id", Uuid))
+    .order_by(events.c.occurred_at, events.c.id)
+)
+
+
+async def history(uow: UnitOfWork, subject_id: UUID) -> list[Event]:
+    """Return what happened to one subject, oldest first."""
+    rows = await uow.single(_HISTORY, {"subject_id": subject_id})
+    return [Event(**row) for row in rows.mappings()]

@@ -1,0 +1,1 @@
+"""What every HTTP face shares: problems, conditional requests, idempotency, pages, middleware."""

@@ -1,0 +1,166 @@
+"""Dependencies that every router uses."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Annotated, TypeVar
+from uuid import UUID
+
+import orjson
+from fastapi import Depends, Header, Query, Request, Response
+
+from service.kernel import idempotency
+from service.kernel.db import ConstraintViolated, Database, UnitOfWork
+from service.kernel.errors import DomainError, FieldError, Invalid, Malformed
+from service.kernel.idempotency import IdempotencyKey
+from service.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
+from service.kernel.versions import Expected
+
+T = TypeVar("T")
+
+
+async def _unit_of_work(request: Request) -> AsyncIterator[UnitOfWork]:
+    database: Database = request.app.state.database
+    async with database.unit_of_work() as uow:
+        yield uow
+
+
+# scope="function": commits before the first byte of the answer leaves. The default scope would
+# commit after it, and a failed commit would have been told as a success.
+Uow = Annotated[UnitOfWork, Depends(_unit_of_work, scope="function")]
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT)]
+Cursor = Annotated[str | None, Query(max_length=500)]
+LIMIT = DEFAULT_LIMIT
+
+
+_TAG = re.compile(r'^(?:W/)?"v?(\d{1,9})"$|^v?(\d{1,9})$')
+
+
+def _expected(
+    if_match: Annotated[
+        str | None, Header(description='Version you read, as in the last ETag: `"3"`, or `*`.')
+    ] = None,
+) -> Expected:
+    if if_match is None:
+        return Expected(None)
+    if if_match.strip() == "*":
+        return Expected(frozenset())
+    found = [_TAG.match(tag.strip()) for tag in if_match.split(",")]
+    versions = frozenset(int(m[1] or m[2]) for m in found if m)
+    # A tag that we never made matches nothing: stale, not malformed (RFC 9110 §13.1.1).
+    return Expected(versions or frozenset({-1}))
+
+
+IfMatch = Annotated[Expected, Depends(_expected)]
+
+
+def tag(response: Response, version: int) -> None:
+    """Set the ETag of an answer from its row's version."""
+    response.headers["ETag"] = f'"{version}"'
+
+
+class KeyReused(Invalid):
+    """The same Idempotency-Key came with another body."""
+
+    code = "idempotency-key-reused"
+    title = "This Idempotency-Key was used for another request: make a new key."
+
+
+class KeyMalformed(Malformed):
+    """The Idempotency-Key is not 1 to 255 visible ASCII characters."""
+
+    code = "idempotency-key-malformed"
+    title = "An Idempotency-Key is 1 to 255 visible ASCII characters."
+
+
+class Once:
+    """Does a creation once per Idempotency-Key, and renders the first answer again afterwards."""
+
+    def __init__(self, key: IdempotencyKey | None, response: Response) -> None:
+        self.key = key
+        self._response = response
+
+    async def create(
+        self,
+        uow: UnitOfWork,
+        make: Callable[[], Awaitable[T]],
+        *,
+        again: Callable[[list[UUID]], Awaitable[T]],
+        ids: Callable[[T], Sequence[UUID]] | None = None,
+        status: int = 201,
+    ) -> T:
+        """Run `make`; when it loses against an earlier use of the key, answer as that one did.
+
+        `ids` names what was made, to be remembered as the transaction's last row; leave it out
+        when `make` remembers the key in its own statement.
+        """
+        if self.key is None:
+            return await make()
+        try:
+            return await self._first(uow, self.key, make, ids, status)
+        except DomainError as refusal:
+            await uow.rollback()
+            stored = await idempotency.find(uow, self.key)
+            if stored is None:
+                if not _lost_to_key(refusal):
+                    raise
+                await idempotency.forget_expired(uow, self.key)
+                return await self._first(uow, self.key, make, ids, status)
+            if stored.fingerprint != self.key.fingerprint:
+                raise KeyReused(
+                    FieldError("Idempotency-Key", KeyReused.code, KeyReused.title)
+                ) from None
+            self._response.headers["Idempotency-Replayed"] = "true"
+            self._response.status_code = stored.status
+            return await again(stored.ids)
+
+    async def _first(
+        self,
+        uow: UnitOfWork,
+        key: IdempotencyKey,
+        make: Callable[[], Awaitable[T]],
+        ids: Callable[[T], Sequence[UUID]] | None,
+        status: int,
+    ) -> T:
+        made = await make()
+        if ids is not None:
+            await idempotency.remember(uow, key, status, ids(made))
+        return made
+
+
+def _lost_to_key(refusal: DomainError) -> bool:
+    return isinstance(refusal, ConstraintViolated) and refusal.name == idempotency.CONSTRAINT
+
+
+async def _once(
+    request: Request,
+    response: Response,
+    idempotency_key: Annotated[
+        str | None, Header(description="Makes a retry safe: one effect per key, kept 24 hours.")
+    ] = None,
+) -> Once:
+    if idempotency_key is None:
+        return Once(None, response)
+    key = idempotency_key.strip()
+    if len(key) > 1 and key[0] == key[-1] == '"':
+        key = key[1:-1]
+    if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
+        raise KeyMalformed(FieldError("Idempotency-Key", KeyMalformed.code, KeyMalformed.title))
+    vault = request.app.state.database.vault
+    content = await request.body()
+    with suppress(orjson.JSONDecodeError):  # an empty body, or one that is refused elsewhere
+        content = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS)
+    return Once(
+        IdempotencyKey(
+            client_id=request.state.actor.client_id,
+            method=request.method,
+            path=request.url.path,
+            key=key,
+            fingerprint=vault.fingerprint(content),
+        ),
+        response,
+    )
+
+
+IdempotentOnce = Annotated[Once, Depends(_once)]

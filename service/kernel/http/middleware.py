@@ -1,0 +1,99 @@
+"""The outermost layer: request id, one log line a request, the last word on a defect.
+
+Pure ASGI: Starlette's BaseHTTPMiddleware costs more than most of our requests.
+"""
+
+import re
+import time
+import traceback
+from collections.abc import MutableMapping
+from typing import Any
+
+import structlog
+from starlette.requests import Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.kernel.http.problems import problem
+from service.kernel.ids import new_id
+
+_REQUEST_ID = re.compile(r"^[\x21-\x7e]{1,64}$")
+
+log = structlog.get_logger()
+
+
+class Observe:
+    """Gives each request an id, logs one line with the route's template, never its path."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id = _request_id(scope)
+        scope["request_id"] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = 0
+
+        async def observed(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _add_headers(message, scope["path"], request_id)
+            await send(message)
+
+        try:
+            await self.app(scope, receive, observed)
+        except Exception as defect:  # noqa: BLE001  the edge: a defect becomes one line and a 500
+            log.error("request.defect", **_describe(defect))
+            if status == 0:
+                answer = problem(
+                    Request(scope), 500, "defect", "This is our fault. It was recorded."
+                )
+                await answer(scope, receive, observed)
+        finally:
+            log.info(
+                "request",
+                method=scope["method"],
+                route=route_template(scope),
+                status=status,
+                ms=round((time.perf_counter() - started) * 1000, 1),
+            )
+
+
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            text = value.decode("latin-1")
+            if _REQUEST_ID.match(text):
+                return str(text)
+    return str(new_id())
+
+
+def _add_headers(message: MutableMapping[str, Any], path: str, request_id: str) -> None:
+    headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+    headers.append((b"x-content-type-options", b"nosniff"))
+    if not any(name.lower() == b"cache-control" for name, _ in headers):
+        value = b"no-store" if path.startswith(("/v1", "/oauth")) else b"no-cache"
+        headers.append((b"cache-control", value))
+    message["headers"] = headers
+
+
+def route_template(scope: Scope) -> str:
+    """Return the path template of the matched route: ids stay out of logs and metrics."""
+    context = (scope.get("fastapi") or {}).get("effective_route_context")
+    route = context or scope.get("route")
+    return str(getattr(route, "path_format", "(unmatched)"))
+
+
+def _describe(defect: BaseException) -> dict[str, Any]:
+    """Name a defect by its type and places; its message could quote what a patient said."""
+    frames = traceback.extract_tb(defect.__traceback__)[-6:]
+    return {
+        "kind": type(defect).__name__,
+        "at": [f"{frame.filename.rpartition('/service/')[2]}:{frame.lineno}" for frame in frames],
+    }

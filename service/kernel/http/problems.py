@@ -1,0 +1,189 @@
+"""Refusals as RFC 9457 `application/problem+json`. The only place where a family has a status."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+import orjson
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+
+from service.kernel import errors
+from service.kernel.db import TransactionLost
+from service.kernel.errors import DomainError, FieldError, Invalid, Malformed, Unavailable
+
+_STATUS: dict[type[DomainError], int] = {
+    errors.Malformed: 400,
+    errors.Unauthenticated: 401,
+    errors.Forbidden: 403,
+    errors.NotFound: 404,
+    errors.Conflict: 409,
+    errors.PreconditionFailed: 412,
+    errors.Invalid: 422,
+    errors.PreconditionRequired: 428,
+    errors.TooMany: 429,
+    errors.Unavailable: 503,
+}
+
+_HTTP_CODES = {
+    400: "malformed",
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "body-too-large",
+    415: "unsupported-media-type",
+}
+
+log = structlog.get_logger()
+
+
+class FieldProblem(BaseModel):
+    """One thing wrong in the request."""
+
+    pointer: str = Field(description="JSON pointer into the body (`#/starts_at`), or a parameter.")
+    code: str
+    detail: str
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem. `code` is stable; other members may name what blocks."""
+
+    type: str = Field(description="`/problems/<code>`: stable, documented in docs/problems.md.")
+    title: str
+    status: int
+    code: str
+    detail: str | None = None
+    errors: list[FieldProblem] | None = None
+    request_id: str | None = None
+
+
+def problems(*refusals: type[DomainError]) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI `responses` of an operation that may refuse so."""
+    grouped: dict[int, list[type[DomainError]]] = {}
+    for refusal in refusals:
+        grouped.setdefault(status_of(refusal), []).append(refusal)
+    return {
+        status: {
+            "model": Problem,
+            "description": " · ".join(f"`{r.code}`: {r.title}" for r in group),
+            "content": {"application/problem+json": {}},
+        }
+        for status, group in sorted(grouped.items())
+    }
+
+
+def status_of(refusal: type[DomainError]) -> int:
+    """Return the HTTP status of a refusal's family."""
+    return next(_STATUS[kind] for kind in refusal.__mro__ if kind in _STATUS)
+
+
+def problem(
+    request: Request,
+    status: int,
+    code: str,
+    title: str,
+    *,
+    detail: str | None = None,
+    fields: tuple[FieldError, ...] = (),
+    extra: Mapping[str, object] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """Render one problem."""
+    body: dict[str, Any] = {
+        "type": f"/problems/{code}",
+        "title": title,
+        "status": status,
+        "code": code,
+    }
+    if detail and detail != title:
+        body["detail"] = detail
+    if fields:
+        body["errors"] = [
+            {"pointer": field.pointer, "code": field.code, "detail": field.detail}
+            for field in fields
+        ]
+    body["request_id"] = request.scope.get("request_id")
+    body.update(extra or {})
+    return Response(
+        orjson.dumps(body, default=str),
+        status_code=status,
+        media_type="application/problem+json",
+        headers={"Cache-Control": "no-store", **(headers or {})},
+    )
+
+
+def render(request: Request, refusal: DomainError) -> Response:
+    """Render a refusal by its family."""
+    status = status_of(type(refusal))
+    headers: dict[str, str] = {}
+    if isinstance(refusal, Unavailable):
+        headers["Retry-After"] = str(refusal.retry_after)
+    if isinstance(refusal, errors.TooMany):
+        headers["Retry-After"] = str(refusal.extra.get("retry_after", 1))
+    if isinstance(refusal, errors.Unauthenticated):
+        headers["WWW-Authenticate"] = "Bearer"
+    return problem(
+        request,
+        status,
+        refusal.code,
+        refusal.title,
+        detail=refusal.detail,
+        fields=refusal.errors if isinstance(refusal, Invalid) else (),
+        extra=refusal.extra,
+        headers=headers,
+    )
+
+
+def _pointer(location: tuple[int | str, ...]) -> str:
+    where, *rest = location
+    if where == "body":
+        return "#/" + "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in rest)
+    return "/".join(str(step) for step in rest) or str(where)
+
+
+def _validation(error: RequestValidationError) -> DomainError:
+    """Say where and what, never the value that was sent: it may be a patient's."""
+    found = error.errors()
+    if any(item["type"] == "json_invalid" for item in found):
+        position = next(item["loc"][-1] for item in found if item["type"] == "json_invalid")
+        return Malformed(
+            FieldError("#", "json-invalid", f"Not JSON, from character {position} on."),
+            detail="The body is not JSON.",
+        )
+    return Invalid(*(FieldError(_pointer(i["loc"]), _code(i), _sentence(i)) for i in found))
+
+
+def _code(item: Mapping[str, Any]) -> str:
+    return str(item["type"]).replace("_", "-")
+
+
+def _sentence(item: Mapping[str, Any]) -> str:
+    return str(item["msg"]).removeprefix("Value error, ")
+
+
+def install(app: FastAPI) -> None:
+    """Answer every error of the application as a problem."""
+
+    async def refused(request: Request, refusal: Exception) -> Response:
+        assert isinstance(refusal, DomainError)  # noqa: S101  narrows for the type checker
+        return render(request, refusal)
+
+    async def invalid(request: Request, error: Exception) -> Response:
+        assert isinstance(error, RequestValidationError)  # noqa: S101
+        return render(request, _validation(error))
+
+    async def http(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)  # noqa: S101
+        code = _HTTP_CODES.get(error.status_code, "error")
+        title = HTTPStatus(error.status_code).phrase
+        return problem(request, error.status_code, code, title, headers=error.headers)
+
+    async def lost(request: Request, _: Exception) -> Response:
+        return render(request, Unavailable("Two changes crossed; nothing was done."))
+
+    app.add_exception_handler(DomainError, refused)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(TransactionLost, lost)

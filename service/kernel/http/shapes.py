@@ -1,0 +1,61 @@
+"""Types of the JSON bodies: strict about instants, unknown members and length of texts."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Any, Generic, TypeVar
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+T = TypeVar("T")
+
+_RFC3339 = re.compile(
+    r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?[+-]\d{2}:\d{2}| \d{2}:\d{2}|[Zz])?$"
+)
+
+
+def _instant(value: Any) -> Any:
+    """Read an RFC 3339 instant; a `+` that a URL turned into a space is repaired."""
+    if isinstance(value, datetime):
+        return value
+    if not isinstance(value, str) or not _RFC3339.match(value):
+        raise PydanticCustomError(
+            "instant_format", "An instant is written 2026-12-01T14:00:00+01:00 (RFC 3339)."
+        )
+    return re.sub(r" (\d{2}:\d{2})$", r"+\1", value)
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise PydanticCustomError(
+            "instant_naive", "An instant needs its offset: 2026-12-01T14:00:00+01:00."
+        )
+    return value
+
+
+Instant = Annotated[datetime, BeforeValidator(_instant), AfterValidator(_aware)]
+
+
+class Body(BaseModel):
+    """Base of request bodies: unknown members are refused, texts are stripped."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True)
+
+
+class Answer(BaseModel):
+    """Base of answers, built from the frozen dataclasses of the rooms."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+
+class PageOut(BaseModel, Generic[T]):
+    """A keyset page: ask again with `cursor=next_cursor` until it is null."""
+
+    items: list[T]
+    next_cursor: str | None = Field(description="Cursor of the next page; null on the last one.")
+
+
+def local(value: datetime, zone: str) -> datetime:
+    """Return the instant in a territory's zone: times are echoed as people there read them."""
+    return value.astimezone(ZoneInfo(zone))

@@ -1,0 +1,12 @@
+"""The whole schema: imports each room's tables, so that migrations can be compared with them."""
+
+import service.bookings.tables
+import service.calls.tables
+import service.directory.tables
+import service.identity.tables
+import service.kernel.events
+import service.kernel.idempotency
+import service.kernel.installation
+import service.patients.tables
+import service.slots.tables  # noqa: F401
+from service.kernel.tables import metadata as metadata

@@ -1,0 +1,124 @@
+"""Slots and holds.
+
+Everything that taking a seat tests is a column of the slot row, live holds included: under READ
+COMMITTED a statement that waited re-checks only the row it waited for. The `holds` table finds a
+hold by its id and counts an organization's; it never decides whether a seat is left.
+"""
+
+from sqlalchemy import (
+    ARRAY,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    func,
+    literal_column,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
+
+from service.kernel.tables import Instant, metadata
+
+slots = Table(
+    "slots",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("practitioner_id", Uuid, ForeignKey("practitioners.id")),
+    Column("location_id", Uuid, ForeignKey("locations.id"), nullable=False),
+    Column("organization_id", Uuid, nullable=False),
+    Column("organization_type", Text, nullable=False),
+    Column("territory", Text, nullable=False),
+    Column("zone", Text, nullable=False),
+    Column("latitude", Float, nullable=False),
+    Column("longitude", Float, nullable=False),
+    Column("reduced_mobility", Boolean, nullable=False),
+    Column("starts_at", Instant, nullable=False),
+    Column("ends_at", Instant, nullable=False),
+    Column("modes", ARRAY(Text), nullable=False),
+    Column("specialty", Text),
+    Column("visibility", ARRAY(Text), nullable=False),
+    Column("cpts_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
+    Column("organization_types", ARRAY(Text), nullable=False, server_default=text("'{}'")),
+    Column("organization_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
+    Column("capacity", SmallInteger, nullable=False),
+    Column("overbooking", SmallInteger, nullable=False, server_default=text("0")),
+    Column("booked", SmallInteger, nullable=False, server_default=text("0")),
+    # {hold id: {"organization": id, "until": seconds since 1970}}
+    Column("holds", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("walk_in", Boolean, nullable=False, server_default=text("false")),
+    Column("note", Text),
+    Column("external_id", Text),
+    Column("client_id", Uuid),
+    Column("withdrawn_at", Instant),
+    Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
+    Column("updated_at", Instant, nullable=False, server_default=text("snp_now()")),
+    CheckConstraint("starts_at < ends_at", name="period"),
+    CheckConstraint("capacity >= 1 AND overbooking >= 0", name="capacity"),
+    CheckConstraint("booked BETWEEN 0 AND capacity + overbooking", name="seats"),
+    CheckConstraint("withdrawn_at IS NULL OR booked = 0", name="withdrawn_empty"),
+    CheckConstraint(
+        "practitioner_id IS NOT NULL OR organization_type IN ('csnp', 'sos')", name="practitioner"
+    ),
+    CheckConstraint(
+        "cardinality(modes) > 0 AND modes <@ ARRAY['AMB', 'HH', 'VR']", name="modes"
+    ),
+    CheckConstraint(
+        "cardinality(visibility) > 0 AND visibility <@ ARRAY['PUBLIC', 'PRO', 'SNP', 'CPTS']",
+        name="visibility",
+    ),
+    ExcludeConstraint(
+        ("practitioner_id", "="),
+        (
+            func.tstzrange(literal_column("starts_at"), literal_column("ends_at")),
+            "&&",
+        ),
+        where=text("withdrawn_at IS NULL"),
+        using="gist",
+        name="ex_slots_practitioner_period",
+    ),
+    Index(
+        "ix_slots_search",
+        "territory",
+        "starts_at",
+        "id",
+        postgresql_where=text("withdrawn_at IS NULL"),
+    ),
+    Index("ix_slots_practitioner_id_starts_at", "practitioner_id", "starts_at"),
+    Index("ix_slots_location_id_starts_at", "location_id", "starts_at"),
+    Index("ix_slots_cpts_ids", "cpts_ids", postgresql_using="gin"),
+    Index(
+        "uq_slots_external_id",
+        "client_id",
+        "external_id",
+        unique=True,
+        postgresql_where=text("external_id IS NOT NULL"),
+    ),
+)
+
+holds = Table(
+    "holds",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("slot_id", Uuid, ForeignKey("slots.id"), nullable=False),
+    Column("organization_id", Uuid, nullable=False),
+    Column("client_id", Uuid, nullable=False),
+    Column("expires_at", Instant, nullable=False),
+    # Given back, used by a booking, or ended by a withdrawal.
+    Column("ended_at", Instant),
+    Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
+    Index(
+        "ix_holds_organization_id_expires_at",
+        "organization_id",
+        "expires_at",
+        postgresql_where=text("ended_at IS NULL"),
+    ),
+    Index("ix_holds_slot_id", "slot_id"),
+)
