@@ -173,21 +173,25 @@ class Atlas:
 
     def __init__(self, package: Path) -> None:
         def read(name: str) -> list[Row]:
-            return json.loads((package / "data" / f"{name}.json").read_text(encoding="utf-8"))
+            text = (package / "data" / f"{name}.json").read_text(encoding="utf-8")
+            rows: list[Row] = json.loads(text)
+            return rows
 
         rows = read("communes")
         self.communes = {r["code"]: r for r in rows if r["type"] == "commune-actuelle"}
         self.districts = [r for r in rows if r["type"] == "arrondissement-municipal"]
         # A merged commune keeps the INSEE code of the former commune where its town hall is.
         former = [r for r in rows if r["type"] in ("commune-deleguee", "commune-associee")]
-        self.town_hall = {r["code"]: r["nom"] for r in former if r["code"] in self.communes}
+        self.town_hall: dict[str, str] = {
+            r["code"]: r["nom"] for r in former if r["code"] in self.communes
+        }
         self.former = [r for r in former if r["code"] not in self.communes]
         self.epci = {m["code"]: e["code"] for e in read("epci") for m in e["membres"]}
         self.exact: dict[str, Position] = {}
         self.groups: dict[str, set[str]] = defaultdict(set)  # their members in `exact`
 
     def seat(self, row: Row) -> str:
-        return SEATS.get(row["code"]) or self.town_hall.get(row["code"], row["nom"])
+        return SEATS.get(row["code"]) or self.town_hall.get(row["code"]) or str(row["nom"])
 
     def groups_of(self, code: str) -> tuple[list[str], list[str], list[str]]:
         """Postal codes, EPCI, département of a commune."""

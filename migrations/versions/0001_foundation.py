@@ -623,9 +623,16 @@ def upgrade() -> None:
         postgresql_where=sa.text("withdrawn_at IS NULL"),
     )
     op.create_index(
+        "ix_slots_starts_at",
+        "slots",
+        ["starts_at", "id"],
+        unique=False,
+        postgresql_where=sa.text("withdrawn_at IS NULL"),
+    )
+    op.create_index(
         "uq_slots_external_id",
         "slots",
-        ["client_id", "external_id"],
+        ["organization_id", "external_id"],
         unique=True,
         postgresql_where=sa.text("external_id IS NOT NULL"),
     )

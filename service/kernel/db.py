@@ -6,10 +6,11 @@ module commits. A unit of work holds no connection until its first statement.
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from typing import Any
 
 import orjson
-from sqlalchemy import CursorResult, Executable
+from sqlalchemy import CursorResult, Executable, func, select
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -22,6 +23,7 @@ Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 _DEADLOCK, _SERIALIZATION = "40P01", "40001"
 _LOCK_TIMEOUT, _CANCELLED = "55P03", "57014"
+_NOW = select(func.snp_now())
 # A connection that was there is gone, or the server is stopping or starting.
 _LOST = ("08", "57P", "53300")
 
@@ -80,6 +82,11 @@ class UnitOfWork:
             if self._connection is None:
                 self._connection = await self._database.engine.connect()
             return await self._connection.execute(statement, parameters)
+
+    async def now(self) -> datetime:
+        """Return the instant by the one clock for shared facts (the SQL function `snp_now`)."""
+        instant: datetime = (await self.single(_NOW)).scalar_one()
+        return instant
 
     async def rollback(self) -> None:
         """Undo everything so far; the unit of work may go on with a new transaction."""

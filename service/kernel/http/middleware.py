@@ -10,6 +10,7 @@ from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -24,8 +25,9 @@ log = structlog.get_logger()
 class Observe:
     """Gives each request an id, logs one line with the route's template, never its path."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
         self.app = app
+        self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one request."""
@@ -47,7 +49,7 @@ class Observe:
             await send(message)
 
         try:
-            await self.app(scope, receive, observed)
+            await self.app(scope, self._limited(scope, receive), observed)
         except Exception as defect:  # noqa: BLE001  the edge: a defect becomes one line and a 500
             log.error("request.defect", **_describe(defect))
             if status == 0:
@@ -63,6 +65,23 @@ class Observe:
                 status=status,
                 ms=round((time.perf_counter() - started) * 1000, 1),
             )
+
+    def _limited(self, scope: Scope, receive: Receive) -> Receive:
+        """Refuse a body that says it is too large, or turns out to be: 413 as a problem."""
+        announced = next((v for n, v in scope["headers"] if n == b"content-length"), b"0")
+        size = int(announced) if announced.isdigit() else 0
+
+        async def limited() -> Message:
+            nonlocal size
+            if size <= self._max_body_bytes:
+                message = await receive()
+                if announced == b"0":
+                    size += len(message.get("body", b""))
+                if size <= self._max_body_bytes:
+                    return message
+            raise HTTPException(413)
+
+        return limited
 
 
 def _request_id(scope: Scope) -> str:

@@ -1,0 +1,52 @@
+"""Statement parts: how a slot or a booking names the practitioner and the place."""
+
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping
+
+from service.directory.tables import locations, practitioners
+
+practitioner = practitioners
+location = locations
+
+
+def card_columns() -> list[ColumnElement[Any]]:
+    """Return the columns that name a practitioner and a place, prefixed for `cards`."""
+    p, place = practitioners.c, locations.c
+    return [
+        *(c.label(f"practitioner_{c.name}") for c in (p.rpps, p.family_name, p.given_name)),
+        p.specialty.label("practitioner_specialty"),
+        *(
+            c.label(f"location_{c.name}")
+            for c in (
+                place.name,
+                place.address,
+                place.postal_code,
+                place.commune,
+                place.latitude,
+                place.longitude,
+                place.reduced_mobility,
+                place.phone,
+            )
+        ),
+    ]
+
+
+def practitioner_card(row: RowMapping) -> dict[str, Any] | None:
+    """Return who sees the patient; nobody is named yet for some slots of a centre."""
+    if row["practitioner_id"] is None:
+        return None
+    return {
+        "id": row["practitioner_id"],
+        "rpps": row["practitioner_rpps"],
+        "family_name": row["practitioner_family_name"],
+        "given_name": row["practitioner_given_name"],
+        "specialty": row["practitioner_specialty"],
+    }
+
+
+def location_card(row: RowMapping) -> dict[str, Any]:
+    """Return where care is given."""
+    names = ("name", "address", "postal_code", "commune", "latitude", "longitude")
+    card = {name: row[f"location_{name}"] for name in (*names, "reduced_mobility", "phone")}
+    return {"id": row["location_id"], **card}

@@ -1,0 +1,177 @@
+"""Who is calling: roles, what each may do, and the actor that every use case receives."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from service.kernel.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from service.kernel.events import Origin
+
+
+class Role(StrEnum):
+    """Roles of design §7; one per token."""
+
+    REGULATOR = "regulator"
+    OSNP = "osnp"
+    ARM = "arm"
+    PHARMACIST = "pharmacist"
+    EMERGENCY_NURSE = "emergency_nurse"
+    PROFESSIONAL = "professional"
+    PLATFORM_OPERATOR = "platform_operator"
+    DOCTOR = "doctor"
+    DELEGATE = "delegate"
+    MANAGER = "manager"
+    ANALYST = "analyst"
+    SAS_PLATFORM = "sas_platform"
+    ADMIN = "admin"
+
+
+REGULATION = frozenset({Role.REGULATOR, Role.OSNP, Role.ARM})
+PUBLISHERS = frozenset({Role.DOCTOR, Role.DELEGATE})
+PROFESSIONALS = PUBLISHERS | {
+    Role.PHARMACIST,
+    Role.EMERGENCY_NURSE,
+    Role.PROFESSIONAL,
+    Role.PLATFORM_OPERATOR,
+}
+BOOKERS = REGULATION | PROFESSIONALS
+EVERYONE = frozenset(Role)
+DIRECTORY_READERS = BOOKERS | {Role.MANAGER, Role.ADMIN, Role.ANALYST}
+FIGURES = frozenset({Role.MANAGER, Role.ANALYST, Role.REGULATOR})
+
+# Which role may call which operation: the operation ids of the OpenAPI document, all of them.
+# What a role may see inside an operation is decided by the rooms, in SQL.
+PERMISSIONS: Mapping[str, frozenset[Role]] = {
+    "identity.me": EVERYONE,
+    "directory.list_territories": EVERYONE,
+    "directory.read_territory": EVERYONE,
+    "directory.list_organizations": DIRECTORY_READERS,
+    "directory.read_organization": DIRECTORY_READERS,
+    "directory.create_organization": frozenset({Role.MANAGER, Role.ADMIN}),
+    "directory.amend_organization": frozenset({Role.MANAGER, Role.ADMIN}),
+    "directory.list_practitioners": DIRECTORY_READERS,
+    "directory.read_practitioner": DIRECTORY_READERS,
+    "directory.create_practitioner": frozenset({Role.MANAGER, Role.ADMIN}),
+    "directory.amend_practitioner": frozenset({Role.MANAGER, Role.ADMIN}),
+    "directory.list_locations": DIRECTORY_READERS,
+    "directory.read_location": DIRECTORY_READERS,
+    "directory.create_location": frozenset({Role.MANAGER, Role.ADMIN}) | PUBLISHERS,
+    "directory.amend_location": frozenset({Role.MANAGER, Role.ADMIN}) | PUBLISHERS,
+    "slots.publish": PUBLISHERS,
+    "slots.search": BOOKERS,
+    "slots.read": BOOKERS,
+    "slots.amend": PUBLISHERS,
+    "slots.withdraw": PUBLISHERS,
+    "slots.agenda": PUBLISHERS,
+    "slots.hold": BOOKERS,
+    "slots.release_hold": BOOKERS,
+    "patients.open": BOOKERS,
+    "patients.read": BOOKERS,
+    "patients.amend": BOOKERS,
+    "patients.search": BOOKERS,
+    "calls.open": REGULATION,
+    "calls.read": REGULATION,
+    "calls.list": REGULATION,
+    "calls.amend": REGULATION,
+    "calls.assign": frozenset({Role.REGULATOR, Role.OSNP}),
+    "calls.unassign": frozenset({Role.REGULATOR, Role.OSNP}),
+    "calls.call_back": frozenset({Role.REGULATOR}),
+    "calls.add_outcome": frozenset({Role.REGULATOR, Role.OSNP}),
+    "calls.remove_outcome": frozenset({Role.REGULATOR, Role.OSNP}),
+    "calls.close": frozenset({Role.REGULATOR, Role.OSNP}),
+    "bookings.book": BOOKERS,
+    "bookings.read": BOOKERS,
+    "bookings.list": BOOKERS,
+    "bookings.history": BOOKERS,
+    "bookings.cancel": BOOKERS,
+    "bookings.reschedule": BOOKERS,
+    "bookings.report": PUBLISHERS,
+    "analytics.call_outcomes": FIGURES,
+}
+
+
+class TokenInvalid(Unauthenticated):
+    """The token is unreadable, expired, or not ours."""
+
+    code = "token-invalid"
+    title = "The access token is missing, unreadable or expired: ask for a new one."
+
+
+class GrantEnded(Unauthenticated):
+    """The grant behind the token was changed, revoked or has ended."""
+
+    code = "grant-ended"
+    title = "The right behind this token was changed or has ended: ask for a new token."
+
+
+class RoleLacksOperation(Forbidden):
+    """The role of the token may not call this operation."""
+
+    code = "role-lacks-operation"
+    title = "The role of this token may not do this."
+
+
+class ClientUnknown(NotFound):
+    """No client has this id."""
+
+    code = "client-unknown"
+    title = "No client has this id."
+
+
+class GrantInvalid(Invalid):
+    """The grant that was asked for makes no sense."""
+
+    code = "grant-invalid"
+    title = "This grant cannot be given."
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """One caller: a grant of a client, and the person its software asserts (not proven)."""
+
+    client_id: UUID
+    client_name: str
+    grant_id: UUID
+    grant_revision: int
+    role: Role
+    organization_id: UUID
+    organization_type: str
+    territories: tuple[str, ...]
+    cpts_ids: tuple[UUID, ...] = ()
+    practitioner_ids: tuple[UUID, ...] = ()
+    person: Mapping[str, str] | None = None
+    expires_at: datetime | None = None
+    correlation_id: str | None = field(default=None, compare=False)
+
+    @property
+    def regulates(self) -> bool:
+        """Tell whether this is regulation staff."""
+        return self.role in REGULATION
+
+    @property
+    def publishes(self) -> bool:
+        """Tell whether this is a doctor's side."""
+        return self.role in PUBLISHERS
+
+    @property
+    def origin(self) -> Origin:
+        """Return what an event keeps of the caller."""
+        return Origin(
+            client_id=self.client_id,
+            grant_id=self.grant_id,
+            role=self.role,
+            organization_id=self.organization_id,
+            person=self.person,
+            correlation_id=self.correlation_id,
+        )
+
+    def named(self) -> dict[str, object]:
+        """Return who acts, as stored beside a call or a booking."""
+        return {"client_id": str(self.client_id), "role": str(self.role), "person": self.person}
+
+
+def may(role: Role, operation: str) -> bool:
+    """Tell whether a role may call an operation. An operation nobody placed is refused."""
+    return role in PERMISSIONS.get(operation, frozenset())

@@ -1,0 +1,92 @@
+"""The doorman: a route class that answers 401 and 403 before the body is read, and the actor.
+
+Order of answers (design §8): 401, 403, 413/415/400, then the body's own rules.
+"""
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
+from fastapi.security import HTTPBearer
+from starlette.exceptions import HTTPException
+
+from service.identity import usecases
+from service.identity.domain import (
+    Actor,
+    GrantEnded,
+    RoleLacksOperation,
+    TokenInvalid,
+    may,
+)
+from service.identity.tokens import Tokens
+from service.kernel.db import TransactionLost
+from service.kernel.errors import DomainError
+from service.kernel.http.deps import KeyMalformed, KeyReused
+from service.kernel.http.problems import problems
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+# Operations whose one statement carries `grant_is_live` itself: no look-up before it.
+CHECKED_IN_STATEMENT = frozenset({"bookings.book", "slots.search"})
+
+_JSON_TYPES = ("application/json", "application/merge-patch+json")
+
+
+class Guarded(APIRoute):
+    """A route behind the doorman. Its operation id is the permission it needs."""
+
+    def get_route_handler(self) -> Handler:
+        """Wrap FastAPI's handler: who, may they, readable at all; one fresh try when crossed."""
+        handle = super().get_route_handler()
+        operation = self.operation_id or ""
+
+        async def guarded(request: Request) -> Response:
+            actor = _authenticate(request)
+            if operation not in CHECKED_IN_STATEMENT:
+                async with request.app.state.database.unit_of_work() as uow:
+                    await usecases.ensure_live(uow, actor)
+            if not may(actor.role, operation):
+                raise RoleLacksOperation
+            request.state.actor = actor
+            _check_media_type(request)
+            try:
+                return await handle(request)
+            except TransactionLost:
+                return await handle(request)
+
+        return guarded
+
+
+def _authenticate(request: Request) -> Actor:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise TokenInvalid
+    tokens: Tokens = request.app.state.tokens
+    return tokens.verify(token.strip())
+
+
+def _check_media_type(request: Request) -> None:
+    length = request.headers.get("content-length", "0")
+    if length in {"", "0"} and "transfer-encoding" not in request.headers:
+        return
+    media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media not in _JSON_TYPES:
+        raise HTTPException(415)
+
+
+_bearer = HTTPBearer(auto_error=False, description="Token from POST /oauth/token.")
+
+
+def _actor(request: Request, _: Annotated[object, Depends(_bearer)]) -> Actor:
+    actor: Actor = request.state.actor
+    return actor
+
+
+CurrentActor = Annotated[Actor, Depends(_actor)]
+
+
+def refusals(*named: type[DomainError], idempotent: bool = False) -> dict[int | str, Any]:
+    """Return the documented refusals of a guarded operation: its own, and the doorman's."""
+    keyed = (KeyReused, KeyMalformed) if idempotent else ()
+    return problems(TokenInvalid, GrantEnded, RoleLacksOperation, *keyed, *named)

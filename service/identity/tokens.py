@@ -1,0 +1,93 @@
+"""Short signed access tokens. A token carries one grant; verified tokens are remembered."""
+
+from collections import OrderedDict
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from joserfc import jwt
+from joserfc.errors import JoseError
+from joserfc.jwk import OctKey
+
+from service.identity.domain import Actor, Role, TokenInvalid
+from service.identity.repository import Grant
+from service.kernel import clock
+from service.kernel.ids import new_id
+
+ISSUER = "snp"
+_ALGORITHM = "HS256"
+_REMEMBERED = 10_000
+
+
+class Tokens:
+    """Signs and verifies the tokens of one installation.
+
+    Verifying costs more than most of our statements, so each verified token is kept until it
+    expires. Whether its grant still holds is asked of the database at every request.
+    """
+
+    def __init__(self, key: bytes, seconds: int) -> None:
+        self._key = OctKey.import_key(key)
+        self.seconds = seconds
+        self._verified: OrderedDict[str, Actor] = OrderedDict()
+
+    def issue(self, client_name: str, grant: Grant, person: dict[str, str] | None) -> str:
+        """Sign a token for one grant of a client and the person its software asserts."""
+        issued = int(clock.now().timestamp())
+        claims = {
+            "iss": ISSUER,
+            "sub": str(grant.client_id),
+            "name": client_name,
+            "iat": issued,
+            "exp": issued + self.seconds,
+            "jti": str(new_id()),
+            "grant": str(grant.id),
+            "revision": grant.revision,
+            "role": grant.role,
+            "organization": str(grant.organization_id),
+            "organization_type": grant.organization_type,
+            "territories": list(grant.territories),
+            "cpts": [str(i) for i in grant.cpts_ids],
+            "practitioners": [str(i) for i in grant.practitioner_ids],
+            "person": person,
+        }
+        return jwt.encode({"alg": _ALGORITHM, "typ": "at+jwt"}, claims, self._key)
+
+    def verify(self, token: str) -> Actor:
+        """Return the caller that a token names. Refuses with `TokenInvalid`."""
+        actor = self._verified.get(token)
+        if actor is None:
+            actor = self._read(token)
+            self._verified[token] = actor
+            if len(self._verified) > _REMEMBERED:
+                self._verified.popitem(last=False)
+        if actor.expires_at is None or actor.expires_at <= clock.now():
+            self._verified.pop(token, None)
+            raise TokenInvalid
+        return actor
+
+    def _read(self, token: str) -> Actor:
+        try:
+            decoded = jwt.decode(token, self._key, algorithms=[_ALGORITHM])
+            return _actor(decoded.claims)
+        except (JoseError, ValueError, KeyError, TypeError):
+            raise TokenInvalid from None
+
+
+def _actor(claims: dict[str, Any]) -> Actor:
+    if claims["iss"] != ISSUER:
+        raise TokenInvalid
+    return Actor(
+        client_id=UUID(claims["sub"]),
+        client_name=claims["name"],
+        grant_id=UUID(claims["grant"]),
+        grant_revision=claims["revision"],
+        role=Role(claims["role"]),
+        organization_id=UUID(claims["organization"]),
+        organization_type=claims["organization_type"],
+        territories=tuple(claims["territories"]),
+        cpts_ids=tuple(UUID(i) for i in claims["cpts"]),
+        practitioner_ids=tuple(UUID(i) for i in claims["practitioners"]),
+        person=claims["person"],
+        expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+    )

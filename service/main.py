@@ -1,0 +1,59 @@
+"""Composition root of the HTTP process."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from service.identity import Tokens
+from service.identity.router import oauth
+from service.identity.router import router as identity
+from service.kernel import logs
+from service.kernel.crypto import KeysError, Vault, load_keys
+from service.kernel.db import Database
+from service.kernel.http import docs, health, problems
+from service.kernel.http.middleware import Observe
+from service.kernel.http.rate import RateLimit
+from service.kernel.settings import Settings
+from service.slots.router import router as slots
+
+DESCRIPTION = """\
+Broker of unscheduled-care slots (soins non programmés): volunteer doctors publish slots that the
+public cannot see; regulators, pharmacists and emergency departments book them on a patient file
+while the caller is on the line; the doctor reports what happened; figures are computed from rows.
+"""
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application. Refuses with `KeysError` when keys or database are not configured."""
+    settings = settings or Settings()
+    logs.configure(settings)
+    vault = Vault(load_keys(settings))
+    if settings.database_url is None:
+        raise KeysError("No database: set SNP_DATABASE_URL, or use `snp demo`.")
+    database = Database(settings.database_url.get_secret_value(), settings, vault)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        await database.dispose()
+
+    app = FastAPI(
+        title="SNP broker",
+        version="1",
+        description=DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        separate_input_output_schemas=False,
+    )
+    app.state.database = database
+    app.state.tokens = Tokens(vault.token_key, settings.token_seconds)
+    app.state.token_limit = RateLimit(settings.token_requests_per_minute)
+    app.add_middleware(Observe, max_body_bytes=settings.max_body_bytes)
+    problems.install(app)
+    for router in (health.router, docs.router, oauth, identity, slots):
+        app.include_router(router)
+    docs.mount(app)
+    return app

@@ -1,0 +1,333 @@
+"""What a slot is, who it is for, and why it cannot be taken. Pure: no I/O, no clock."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from service.kernel.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, TooMany
+
+SEARCH_DEFAULT = timedelta(hours=72)
+SEARCH_LONGEST = timedelta(days=14)
+HORIZON = timedelta(days=366)
+LONGEST_SLOT = timedelta(hours=24)
+BATCH = 500
+HOLD_DEFAULT_SECONDS = 180
+HOLD_LONGEST_SECONDS = 600
+HOLDS_PER_ORGANIZATION = 20
+
+
+class Visibility(StrEnum):
+    """National labels TRE_R314; they add up. `SNP` alone is hidden from the public."""
+
+    PUBLIC = "PUBLIC"
+    PRO = "PRO"
+    SNP = "SNP"
+    CPTS = "CPTS"
+
+
+class Mode(StrEnum):
+    """National consultation modes (HL7 v3 ActCode): at the practice, at home, by video."""
+
+    AMB = "AMB"
+    HH = "HH"
+    VR = "VR"
+
+
+class SlotState(StrEnum):
+    """Derived from the row and the clock, never stored."""
+
+    OPEN = "open"
+    FULL = "full"
+    WITHDRAWN = "withdrawn"
+    PAST = "past"
+
+
+def state_of(*, withdrawn: bool, started: bool, remaining: int) -> SlotState:
+    """Derive the state. Withdrawn wins over past, past over full."""
+    if withdrawn:
+        return SlotState.WITHDRAWN
+    if started:
+        return SlotState.PAST
+    return SlotState.OPEN if remaining > 0 else SlotState.FULL
+
+
+class SlotNotFound(NotFound):
+    """No such slot, or not for this caller: told in the same words."""
+
+    code = "slot-not-found"
+    title = "No slot of this id is visible to you."
+
+
+class HoldNotFound(NotFound):
+    """No live hold of this id belongs to the caller's organization."""
+
+    code = "hold-not-found"
+    title = "Your organization has no live hold of this id."
+
+
+class SlotTaken(Conflict):
+    """Every seat is booked."""
+
+    code = "slot-taken"
+    title = "Somebody else was faster: every seat of this slot is booked."
+
+
+class SlotHeld(Conflict):
+    """The last seats are held by others on the phone just now."""
+
+    code = "slot-held"
+    title = "The last seat is held by somebody on the phone; it may come back."
+
+
+class SlotWithdrawn(Conflict):
+    """The doctor took the slot back."""
+
+    code = "slot-withdrawn"
+    title = "The doctor withdrew this slot."
+
+
+class SlotStarted(Conflict):
+    """The slot has started."""
+
+    code = "already-started"
+    title = "This has already started."
+
+
+class SlotWalkIn(Conflict):
+    """A walk-in slot is listed, never held or booked."""
+
+    code = "walk-in"
+    title = "Patients just turn up at this slot: it cannot be held or booked."
+
+
+class HoldExpired(Conflict):
+    """The hold that was presented is unknown, expired, given back or someone else's."""
+
+    code = "hold-expired"
+    title = "This hold does not exist (any more) for your organization."
+
+
+class OverlappingSlot(Conflict):
+    """The practitioner already has a slot at that time."""
+
+    code = "overlapping-slot"
+    title = "This practitioner already has a slot at that time."
+
+
+class SlotBooked(Conflict):
+    """A patient is booked: time, place and modes stay."""
+
+    code = "slot-booked"
+    title = "A patient is booked here: time, place and modes cannot change. Reschedule instead."
+
+
+class NotMyPractitioner(Forbidden):
+    """The caller does not act for this practitioner."""
+
+    code = "not-my-practitioner"
+    title = "You do not act for this practitioner."
+
+
+class TooManyHolds(TooMany):
+    """The organization holds too many seats at once."""
+
+    code = "too-many-holds"
+    title = f"Your organization already holds {HOLDS_PER_ORGANIZATION} seats."
+
+
+class SlotInvalid(Invalid):
+    """Rules of a slot that need more than the body's shape."""
+
+    code = "slot-invalid"
+    title = "This slot breaks a rule."
+
+
+@dataclass(frozen=True, slots=True)
+class Audience:
+    """Who a slot is for: labels, and what narrows them."""
+
+    visibility: tuple[str, ...]
+    cpts_ids: tuple[UUID, ...]
+    organization_types: tuple[str, ...]
+    organization_ids: tuple[UUID, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the form that events keep."""
+        return {
+            "visibility": list(self.visibility),
+            "cpts_ids": [str(i) for i in self.cpts_ids],
+            "organization_types": list(self.organization_types),
+            "organization_ids": [str(i) for i in self.organization_ids],
+        }
+
+
+def visibility_warnings(audience: Audience, *, walk_in: bool) -> list[dict[str, str]]:
+    """Say why nobody, or fewer than meant, could see or book a slot so labelled."""
+    labels = set(audience.visibility)
+    found: list[dict[str, str]] = []
+    if Visibility.CPTS in labels and not audience.cpts_ids:
+        only = labels == {Visibility.CPTS}
+        found.append(
+            {
+                "code": "cpts-not-named",
+                "detail": "The label CPTS names no community (cpts_ids): "
+                + ("nobody can see this slot." if only else "it admits nobody."),
+            }
+        )
+    narrows = audience.organization_types or audience.organization_ids
+    if narrows and not labels & {Visibility.PRO, Visibility.CPTS}:
+        found.append(
+            {
+                "code": "narrowing-without-effect",
+                "detail": "organization_types and organization_ids narrow PRO and CPTS only.",
+            }
+        )
+    if audience.cpts_ids and Visibility.CPTS not in labels:
+        found.append(
+            {
+                "code": "cpts-without-label",
+                "detail": "cpts_ids has no effect without the label CPTS.",
+            }
+        )
+    if walk_in:
+        found.append({"code": "walk-in", "detail": "A walk-in slot is listed; nobody can book it."})
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class SlotDraft:
+    """A slot as asked for, before the directory says where it is."""
+
+    practitioner_id: UUID | None
+    location_id: UUID
+    starts_at: datetime
+    ends_at: datetime
+    modes: tuple[str, ...]
+    specialty: str | None
+    audience: Audience
+    capacity: int
+    overbooking: int
+    walk_in: bool
+    note: str | None
+    external_id: str | None
+
+
+def check_period(
+    pointer: str, starts_at: datetime, ends_at: datetime, now: datetime
+) -> Iterator[FieldError]:
+    """Yield what is wrong with a slot's period."""
+    if ends_at <= starts_at:
+        yield FieldError(f"{pointer}/ends_at", "end-before-start", "The end is after the start.")
+    elif ends_at - starts_at > LONGEST_SLOT:
+        yield FieldError(f"{pointer}/ends_at", "slot-too-long", "A slot lasts at most 24 hours.")
+    if starts_at <= now:
+        yield FieldError(f"{pointer}/starts_at", "slot-in-the-past", "The start is in the past.")
+    elif starts_at - now > HORIZON:
+        yield FieldError(
+            f"{pointer}/starts_at", "slot-too-far", "Slots are published up to a year ahead."
+        )
+
+
+def check_batch(drafts: Sequence[SlotDraft], pointers: Sequence[str]) -> Iterator[FieldError]:
+    """Yield overlaps inside one batch: the later of two slots of one practitioner is named."""
+    order = sorted(range(len(drafts)), key=lambda i: (drafts[i].starts_at, drafts[i].ends_at))
+    latest: dict[UUID, int] = {}
+    for index in order:
+        who = drafts[index].practitioner_id
+        if who is None:
+            continue
+        before = latest.get(who)
+        if before is not None and drafts[before].ends_at > drafts[index].starts_at:
+            yield FieldError(
+                f"{pointers[index]}/starts_at",
+                "overlapping-slot",
+                f"Overlaps {pointers[before]} of the same practitioner.",
+            )
+        if before is None or drafts[index].ends_at > drafts[before].ends_at:
+            latest[who] = index
+    seen: set[str] = set()
+    for draft, pointer in zip(drafts, pointers, strict=True):
+        if draft.external_id is None:
+            continue
+        if draft.external_id in seen:
+            yield FieldError(
+                f"{pointer}/external_id", "duplicate", "Twice the same external_id in one batch."
+            )
+        seen.add(draft.external_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A slot as read by somebody who may see it."""
+
+    id: UUID
+    practitioner_id: UUID | None
+    location_id: UUID
+    organization_id: UUID
+    organization_type: str
+    territory: str
+    zone: str
+    starts_at: datetime
+    ends_at: datetime
+    modes: tuple[str, ...]
+    specialty: str | None
+    audience: Audience
+    capacity: int
+    overbooking: int
+    booked: int
+    held: int
+    walk_in: bool
+    note: str | None
+    external_id: str | None
+    withdrawn_at: datetime | None
+    version: int
+    now: datetime
+    practitioner: Mapping[str, Any] | None
+    location: Mapping[str, Any]
+    distance_km: float | None = None
+
+    @property
+    def remaining(self) -> int:
+        """Seats left within capacity: capacity - booked - live holds, never below zero."""
+        return max(0, self.capacity - self.booked - self.held)
+
+    @property
+    def started(self) -> bool:
+        """Tell whether the slot has started."""
+        return self.starts_at <= self.now
+
+    @property
+    def state(self) -> SlotState:
+        """Return the derived state."""
+        return state_of(
+            withdrawn=self.withdrawn_at is not None,
+            started=self.started,
+            remaining=self.remaining,
+        )
+
+    @property
+    def visibility_warnings(self) -> list[dict[str, str]]:
+        """Say why nobody could see or book this slot."""
+        return visibility_warnings(self.audience, walk_in=self.walk_in)
+
+
+def closed_because(slot: Slot) -> Conflict | None:
+    """Say why nobody can take a seat of this slot, however many are left."""
+    if slot.withdrawn_at is not None:
+        return SlotWithdrawn()
+    if slot.started:
+        return SlotStarted()
+    return SlotWalkIn() if slot.walk_in else None
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """One seat kept while the caller is on the line; it expires by itself."""
+
+    id: UUID
+    slot_id: UUID
+    expires_at: datetime
+    zone: str

@@ -1,0 +1,251 @@
+"""Statement parts: who sees a slot, whether a seat is left, taking a seat and giving it back."""
+
+from typing import Any
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Float,
+    Text,
+    Uuid,
+    and_,
+    case,
+    cast,
+    func,
+    literal_column,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from service.identity import BOOKERS, PROFESSIONALS, Actor
+from service.kernel.sql import bind, flag, snp_now, texts, uuids
+from service.slots.tables import holds, slots
+
+_s = slots.c
+
+
+def visible(*, own: bool = True) -> ColumnElement[bool]:
+    """The rule of who sees a slot, over columns of the slot row only (design §2).
+
+    Labels add up: PUBLIC admits any booking role granted in the slot's territory; PRO professionals
+    and regulation granted there; SNP regulation granted there; CPTS the members of the named
+    communities, wherever they are. `organization_types` and `organization_ids` narrow what PRO and
+    CPTS admit, never SNP. The publisher's side always sees its own. Parameters: `caller`.
+    """
+    here = _s.territory == func.any(texts("caller_territories"))
+    not_narrowed = and_(
+        or_(
+            _s.organization_types == literal_column("'{}'::text[]"),
+            bind("caller_organization_type", Text) == func.any(_s.organization_types),
+        ),
+        or_(
+            _s.organization_ids == literal_column("'{}'::uuid[]"),
+            bind("caller_organization_id", Uuid) == func.any(_s.organization_ids),
+        ),
+    )
+    admitted = and_(
+        flag("caller_books"),
+        or_(
+            and_(_labelled("PUBLIC"), here),
+            and_(
+                _labelled("PRO"),
+                here,
+                or_(flag("caller_is_professional"), flag("caller_regulates")),
+                not_narrowed,
+            ),
+            and_(_labelled("SNP"), here, flag("caller_regulates")),
+            and_(
+                _labelled("CPTS"),
+                _s.cpts_ids.bool_op("&&")(uuids("caller_cpts_ids")),
+                not_narrowed,
+            ),
+        ),
+    )
+    return or_(admitted, owned()) if own else admitted
+
+
+def owned() -> ColumnElement[bool]:
+    """The publisher's side: who acts for the practitioner, or for the centre of an unnamed slot."""
+    return and_(
+        flag("caller_publishes"),
+        or_(
+            _s.practitioner_id == func.any(uuids("caller_practitioner_ids")),
+            and_(
+                _s.practitioner_id.is_(None),
+                _s.organization_id == bind("caller_organization_id", Uuid),
+            ),
+        ),
+    )
+
+
+def _labelled(label: str) -> ColumnElement[bool]:
+    return literal_column(f"'{label}'") == func.any(_s.visibility)
+
+
+def caller(actor: Actor) -> dict[str, Any]:
+    """Return the parameters of `visible` and `owned`."""
+    return {
+        "caller_territories": list(actor.territories),
+        "caller_organization_type": actor.organization_type,
+        "caller_organization_id": actor.organization_id,
+        "caller_cpts_ids": list(actor.cpts_ids),
+        "caller_practitioner_ids": list(actor.practitioner_ids),
+        "caller_books": actor.role in BOOKERS,
+        "caller_is_professional": actor.role in PROFESSIONALS,
+        "caller_regulates": actor.regulates,
+        "caller_publishes": actor.publishes,
+    }
+
+
+def _epoch() -> ColumnElement[float]:
+    return cast(func.extract("epoch", snp_now()), Float)
+
+
+def _each_hold() -> Any:
+    return func.jsonb_each(_s.holds).table_valued("key", "value").render_derived()
+
+
+def live_holds() -> ColumnElement[int]:
+    """How many seats are held now; most rows hold none and skip the count."""
+    hold = _each_hold()
+    count = (
+        select(func.count())
+        .select_from(hold)
+        .where(cast(cast(hold.c.value, JSONB)["until"].astext, Float) > _epoch())
+        .correlate(slots)
+        .scalar_subquery()
+    )
+    return case((_s.holds == literal_column("'{}'::jsonb"), 0), else_=count)
+
+
+def without_expired() -> ColumnElement[Any]:
+    """The holds that are still live, as the new value of the column."""
+    hold = _each_hold()
+    return (
+        select(
+            func.coalesce(
+                func.jsonb_object_agg(hold.c.key, hold.c.value), literal_column("'{}'::jsonb")
+            )
+        )
+        .where(cast(cast(hold.c.value, JSONB)["until"].astext, Float) > _epoch())
+        .correlate(slots)
+        .scalar_subquery()
+    )
+
+
+def without(hold_key: ColumnElement[str]) -> ColumnElement[Any]:
+    """The holds but one, as the new value of the column."""
+    return _s.holds.op("-", return_type=JSONB())(hold_key)
+
+
+def _presented() -> ColumnElement[bool]:
+    """The hold that the caller presents is on this row, live, and of its organization."""
+    held = _s.holds[bind("hold_key", Text)]
+    return func.coalesce(
+        and_(
+            held["organization"].astext == cast(bind("caller_organization_id", Uuid), Text),
+            cast(held["until"].astext, Float) > _epoch(),
+        ),
+        literal_column("false"),
+    )
+
+
+def bookable() -> ColumnElement[bool]:
+    """Open, not started, not a walk-in."""
+    return and_(_s.withdrawn_at.is_(None), _s.starts_at > snp_now(), ~_s.walk_in)
+
+
+def seat_left() -> ColumnElement[bool]:
+    """A seat that nobody has booked or holds."""
+    return _s.booked + live_holds() < _s.capacity
+
+
+def _seat_for_booking() -> ColumnElement[bool]:
+    """The held seat when a hold is presented; else a free one, or one beyond capacity on demand."""
+    hold_key = bind("hold_key", Text)
+    return case(
+        (hold_key.is_not(None), and_(_presented(), _s.booked + live_holds() <= _s.capacity)),
+        else_=or_(
+            seat_left(),
+            and_(flag("overbook"), _s.booked + live_holds() < _s.capacity + _s.overbooking),
+        ),
+    )
+
+
+def take(*conditions: ColumnElement[bool], using: CTE | None = None, name: str = "taken") -> CTE:
+    """Take one seat: one conditional update. Zero rows = refused; nothing after it then writes.
+
+    Parameters: `caller(actor)` and `seat(...)`. `using` is a row that must exist too (what the
+    booking is for); its columns may serve in `conditions`.
+    """
+    statement = (
+        update(slots)
+        .where(
+            _s.id == bind("slot_id", Uuid),
+            bookable(),
+            visible(),
+            _seat_for_booking(),
+            *conditions,
+        )
+        .values(
+            booked=_s.booked + 1,
+            holds=case(
+                (bind("hold_key", Text).is_(None), _s.holds),
+                else_=without(bind("hold_key", Text)),
+            ),
+            version=_s.version + 1,
+            updated_at=snp_now(),
+        )
+    )
+    if using is not None:
+        # Names the row in the statement's FROM; a condition that is always true adds nothing else.
+        statement = statement.where(using.c.present)
+    return statement.returning(*_s, live_holds().label("held"), snp_now().label("now")).cte(name)
+
+
+def seat(slot_id: Any, hold_id: Any = None, *, overbook: bool = False) -> dict[str, Any]:
+    """Return the parameters of `take` that say which seat."""
+    return {
+        "slot_id": slot_id,
+        "hold_key": None if hold_id is None else str(hold_id),
+        "hold_id": hold_id,
+        "overbook": overbook,
+    }
+
+
+def end_hold(after: CTE, name: str = "hold_used") -> CTE:
+    """Mark the presented hold as used, when `after` has its row."""
+    return (
+        update(holds)
+        .where(holds.c.id == bind("hold_id", Uuid), after.c.id == holds.c.slot_id)
+        .values(ended_at=snp_now())
+        .returning(holds.c.id)
+        .cte(name)
+    )
+
+
+def give_back(slot_id: ColumnElement[Any], name: str = "given_back") -> CTE:
+    """Give one seat back: the slot reopens."""
+    return (
+        update(slots)
+        .where(_s.id == slot_id)
+        .values(booked=_s.booked - 1, version=_s.version + 1, updated_at=snp_now())
+        .returning(_s.id)
+        .cte(name)
+    )
+
+
+def audience_json(row: Any) -> ColumnElement[Any]:
+    """Who could see the slot, as events keep it."""
+    return func.jsonb_build_object(
+        "visibility",
+        row.visibility,
+        "cpts_ids",
+        row.cpts_ids,
+        "organization_types",
+        row.organization_types,
+        "organization_ids",
+        row.organization_ids,
+    )

@@ -1,0 +1,322 @@
+"""HTTP: slots, holds, the doctor's agenda."""
+
+from datetime import timedelta
+from typing import Annotated, Literal
+from uuid import UUID
+
+from fastapi import APIRouter, Body, Query, Response
+from pydantic import Discriminator, Tag
+
+from service.directory import reference
+from service.identity.http import CurrentActor, Guarded, refusals
+from service.kernel import clock
+from service.kernel.errors import (
+    FieldError,
+    Invalid,
+    PreconditionFailed,
+    PreconditionRequired,
+)
+from service.kernel.http.deps import LIMIT, Cursor, IdempotentOnce, IfMatch, Limit, Uow, tag
+from service.kernel.http.shapes import Instant, PageOut
+from service.kernel.paging import CursorInvalid, PageRequest
+from service.slots import usecases
+from service.slots.domain import (
+    SEARCH_DEFAULT,
+    SEARCH_LONGEST,
+    HoldNotFound,
+    Mode,
+    NotMyPractitioner,
+    OverlappingSlot,
+    Slot,
+    SlotBooked,
+    SlotHeld,
+    SlotInvalid,
+    SlotNotFound,
+    SlotStarted,
+    SlotTaken,
+    SlotWalkIn,
+    SlotWithdrawn,
+    TooManyHolds,
+)
+from service.slots.repository import Search
+from service.slots.schemas import (
+    HoldIn,
+    HoldOut,
+    SearchOut,
+    SlotBatchIn,
+    SlotBatchOut,
+    SlotIn,
+    SlotOut,
+    SlotPatch,
+    hold_out,
+    slot_out,
+)
+
+router = APIRouter(prefix="/v1", tags=["slots"], route_class=Guarded)
+
+
+Published = Annotated[
+    Annotated[SlotBatchIn, Tag("(batch)")] | Annotated[SlotIn, Tag("(one)")],
+    Discriminator(lambda body: "(batch)" if "slots" in body else "(one)"),
+]
+
+
+class SearchInvalid(Invalid):
+    """The search asks for something that makes no sense."""
+
+    code = "search-invalid"
+    title = "This search cannot be answered."
+
+
+@router.post(
+    "/slots",
+    operation_id="slots.publish",
+    status_code=201,
+    responses=refusals(
+        NotMyPractitioner, SlotInvalid, OverlappingSlot, SlotBooked, idempotent=True
+    ),
+)
+async def publish(
+    uow: Uow,
+    actor: CurrentActor,
+    once: IdempotentOnce,
+    response: Response,
+    body: Annotated[Published, Body()],
+) -> SlotOut | SlotBatchOut:
+    """Publish one slot, or up to 500 together (all or none). Hidden by default (label SNP)."""
+    batch = isinstance(body, SlotBatchIn)
+    asked = body.slots if isinstance(body, SlotBatchIn) else [body]
+    pointers = [f"#/slots/{n}" for n in range(len(asked))] if batch else ["#"]
+
+    async def make() -> list[Slot]:
+        return await usecases.publish(uow, actor, [slot.draft() for slot in asked], pointers)
+
+    async def again(ids: list[UUID]) -> list[Slot]:
+        return [(await usecases.read(uow, actor, slot_id))[0] for slot_id in ids]
+
+    made = await once.create(uow, make, again=again, ids=lambda slots: [s.id for s in slots])
+    out = [slot_out(slot, mine=True) for slot in made]
+    if batch:
+        return SlotBatchOut(slots=out)
+    response.headers["Location"] = f"/v1/slots/{made[0].id}"
+    tag(response, made[0].version)
+    return out[0]
+
+
+@router.get("/slots", operation_id="slots.search", responses=refusals(SearchInvalid, CursorInvalid))
+async def search(
+    uow: Uow,
+    actor: CurrentActor,
+    from_: Annotated[Instant | None, Query(alias="from", description="Default: now.")] = None,
+    to: Annotated[Instant | None, Query(description="Default: from + 72 h; at most 14 d.")] = None,
+    territory: Annotated[str | None, Query(max_length=3, examples=["36"])] = None,
+    near: Annotated[
+        str | None, Query(description="`latitude,longitude`", examples=["46.81,1.69"])
+    ] = None,
+    commune: Annotated[str | None, Query(description="INSEE code", examples=["36044"])] = None,
+    radius_km: Annotated[float | None, Query(gt=0, le=200)] = None,
+    mode: Mode | None = None,
+    specialty: Annotated[str | None, Query(max_length=10)] = None,
+    cpts: UUID | None = None,
+    practitioner: UUID | None = None,
+    reduced_mobility: bool = False,
+    sort: Literal["start", "distance"] = "start",
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> SearchOut:
+    """Return the slots that I may book now, and walk-in slots. Held and full ones are left out."""
+    start = from_ or clock.now()
+    if to is not None and not start < to <= start + SEARCH_LONGEST:
+        raise SearchInvalid(
+            FieldError("to", "window", "The window ends after it starts, within 14 days.")
+        )
+    center, where = _center(near, commune)
+    if center is None and (sort == "distance" or radius_km is not None):
+        raise SearchInvalid(
+            FieldError("near", "center-missing", "A distance needs `near` or `commune`.")
+        )
+    radius = (
+        radius_km or reference.search_radius(territory or where or actor.territories[0]).default_km
+    )
+    placed = center or territory or cpts or practitioner
+    asked = {
+        "from": from_, "to": to, "territory": territory, "near": center, "radius": radius,
+        "mode": mode, "specialty": specialty, "cpts": cpts, "practitioner": practitioner,
+        "reduced_mobility": reduced_mobility, "sort": sort, "caller": actor.grant_id,
+    }  # fmt: skip
+    page = await usecases.search(
+        uow,
+        actor,
+        Search(
+            from_=from_,
+            to=to,
+            territories=[territory] if territory else None if placed else actor.territories,
+            center=center,
+            radius_km=radius,
+            mode=mode,
+            specialty=specialty,
+            cpts_id=cpts,
+            practitioner_id=practitioner,
+            reduced_mobility=reduced_mobility,
+            by_distance=sort == "distance",
+            limit=limit,
+            after=None,
+        ),
+        PageRequest(limit, cursor, asked),
+    )
+    return SearchOut(
+        items=[slot_out(slot, mine=False) for slot in page.items],
+        next_cursor=page.next_cursor,
+        next_radius_km=_next_radius(radius, where or actor.territories[0])
+        if center and not page.items
+        else None,
+    )
+
+
+def _center(near: str | None, commune: str | None) -> tuple[tuple[float, float] | None, str | None]:
+    """Return the centre of a search, and its territory when a commune names it."""
+    if near is not None:
+        latitude, _, longitude = near.partition(",")
+        try:
+            point = float(latitude), float(longitude)
+        except ValueError:
+            point = (91.0, 0.0)
+        if not (abs(point[0]) <= 90 and abs(point[1]) <= 180):  # noqa: PLR2004  degrees
+            raise SearchInvalid(FieldError("near", "near", "Write near=latitude,longitude."))
+        return point, None
+    if commune is not None:
+        found = reference.commune(commune)
+        if found is None:
+            raise SearchInvalid(
+                FieldError("commune", "unknown-commune", "No commune has this INSEE code.")
+            )
+        return (found.latitude, found.longitude), found.department
+    return None, None
+
+
+def _next_radius(radius: float, territory: str) -> float | None:
+    wider = radius + (reference.search_radius(territory).enlargement_km or 10)
+    return wider if wider <= 200 else None  # noqa: PLR2004  the largest radius_km
+
+
+@router.get("/slots/{slot_id}", operation_id="slots.read", responses=refusals(SlotNotFound))
+async def read(uow: Uow, actor: CurrentActor, slot_id: UUID, response: Response) -> SlotOut:
+    """Read a slot that I may see."""
+    slot, mine = await usecases.read(uow, actor, slot_id)
+    tag(response, slot.version)
+    return slot_out(slot, mine=mine)
+
+
+@router.patch(
+    "/slots/{slot_id}",
+    operation_id="slots.amend",
+    responses=refusals(
+        SlotNotFound,
+        PreconditionRequired,
+        PreconditionFailed,
+        SlotBooked,
+        SlotWithdrawn,
+        SlotInvalid,
+        OverlappingSlot,
+    ),
+)
+async def amend(
+    uow: Uow,
+    actor: CurrentActor,
+    slot_id: UUID,
+    body: SlotPatch,
+    if_match: IfMatch,
+    response: Response,
+) -> SlotOut:
+    """Change some members of an own slot (JSON merge patch). Needs `If-Match`."""
+    slot = await usecases.amend(uow, actor, slot_id, body.changes(), if_match)
+    tag(response, slot.version)
+    return slot_out(slot, mine=True)
+
+
+@router.delete(
+    "/slots/{slot_id}",
+    operation_id="slots.withdraw",
+    status_code=204,
+    responses=refusals(
+        SlotNotFound, PreconditionRequired, PreconditionFailed, SlotBooked, SlotStarted
+    ),
+)
+async def withdraw(uow: Uow, actor: CurrentActor, slot_id: UUID, if_match: IfMatch) -> None:
+    """Withdraw an own slot; refused while booked, live holds end. Needs `If-Match`."""
+    await usecases.withdraw(uow, actor, slot_id, if_match)
+
+
+@router.get(
+    "/practitioners/{practitioner_id}/slots",
+    operation_id="slots.agenda",
+    responses=refusals(NotMyPractitioner, SearchInvalid, CursorInvalid),
+)
+async def agenda(
+    uow: Uow,
+    actor: CurrentActor,
+    practitioner_id: UUID,
+    from_: Annotated[Instant | None, Query(alias="from", description="Default: now.")] = None,
+    to: Annotated[Instant | None, Query(description="Default: from + 72 h.")] = None,
+    limit: Limit = LIMIT,
+    cursor: Cursor = None,
+) -> PageOut[SlotOut]:
+    """Read the doctor's own agenda, every state, by start."""
+    # Without `from` the cursor carries the day on: a page asked later must fit the first one.
+    start = from_ or clock.now().replace(minute=0, second=0, microsecond=0)
+    end = to or start + SEARCH_DEFAULT
+    if not start < end <= start + timedelta(days=366):
+        raise SearchInvalid(
+            FieldError("to", "window", "The end is after the start, within a year.")
+        )
+    asked = {"practitioner": practitioner_id, "from": from_, "to": to}
+    page = await usecases.agenda(
+        uow, actor, practitioner_id, from_=start, to=end, page=PageRequest(limit, cursor, asked)
+    )
+    return PageOut(
+        items=[slot_out(slot, mine=True) for slot in page.items], next_cursor=page.next_cursor
+    )
+
+
+@router.post(
+    "/slots/{slot_id}/holds",
+    operation_id="slots.hold",
+    status_code=201,
+    responses=refusals(
+        SlotNotFound,
+        SlotTaken,
+        SlotHeld,
+        SlotWithdrawn,
+        SlotStarted,
+        SlotWalkIn,
+        TooManyHolds,
+        idempotent=True,
+    ),
+)
+async def hold(
+    uow: Uow,
+    actor: CurrentActor,
+    once: IdempotentOnce,
+    slot_id: UUID,
+    body: Annotated[HoldIn | None, Body()] = None,
+) -> HoldOut:
+    """Keep one seat while the caller is on the line; it expires by itself."""
+    seconds = (body or HoldIn.model_validate({})).seconds
+    held = await once.create(
+        uow,
+        lambda: usecases.hold(uow, actor, slot_id, seconds),
+        again=lambda ids: usecases.find_hold(uow, actor, ids[0]),
+        ids=lambda hold: [hold.id],
+    )
+    return hold_out(held)
+
+
+@router.delete(
+    "/holds/{hold_id}",
+    operation_id="slots.release_hold",
+    status_code=204,
+    responses=refusals(HoldNotFound),
+)
+async def release_hold(uow: Uow, actor: CurrentActor, hold_id: UUID) -> None:
+    """Give a hold back."""
+    await usecases.release_hold(uow, actor, hold_id)

@@ -1,0 +1,280 @@
+"""JSON shapes of the room."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from service.directory import OrganizationType, reference
+from service.kernel.http.shapes import Answer, Body, Instant, local
+from service.slots.domain import (
+    BATCH,
+    HOLD_DEFAULT_SECONDS,
+    HOLD_LONGEST_SECONDS,
+    Audience,
+    Hold,
+    Mode,
+    Slot,
+    SlotDraft,
+    SlotState,
+    Visibility,
+)
+
+Modes = Annotated[list[Mode], Field(min_length=1, max_length=3)]
+Labels = Annotated[list[Visibility], Field(min_length=1, max_length=4)]
+Seats = Annotated[int, Field(ge=1, le=200)]
+Extra = Annotated[int, Field(ge=0, le=50)]
+Note = Annotated[str, Field(max_length=500, description="For whoever books. Nothing personal.")]
+Ids = Annotated[list[UUID], Field(max_length=50)]
+Types = Annotated[list[OrganizationType], Field(max_length=20)]
+
+
+def _specialty(value: str | None) -> str | None:
+    if value is not None and value not in reference.code_list("specialties"):
+        raise PydanticCustomError("unknown_code", "Not a specialty of the list JDV_J239 (SAS).")
+    return value
+
+
+class SlotIn(Body):
+    """Room for `capacity` patients at one place between two instants. Hidden (SNP) by default."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "practitioner_id": "01938c1e-7a30-7cc1-8c35-0a6a4f3a1b11",
+                    "location_id": "01938c1e-7a31-7d02-9a41-5f4f0f2f3c22",
+                    "starts_at": "2026-12-01T14:00:00+01:00",
+                    "ends_at": "2026-12-01T14:20:00+01:00",
+                    "modes": ["AMB"],
+                    "visibility": ["SNP", "PRO"],
+                }
+            ]
+        }
+    )
+
+    practitioner_id: UUID | None = Field(
+        None, description="Who sees the patient; may be unnamed for csnp and sos only."
+    )
+    location_id: UUID
+    starts_at: Instant
+    ends_at: Instant
+    modes: Modes = Field(default=[Mode.AMB], description="AMB practice, HH home, VR video.")
+    visibility: Labels = Field(
+        default=[Visibility.SNP], description="National labels TRE_R314; they add up."
+    )
+    capacity: Seats = 1
+    overbooking: Extra = 0
+    cpts_ids: Ids = Field(default=[], description="Communities that the label CPTS admits.")
+    organization_types: Types = Field(default=[], description="Narrows PRO and CPTS.")
+    organization_ids: Ids = Field(default=[], description="Narrows PRO and CPTS.")
+    specialty: str | None = Field(None, examples=["SM54"])
+    walk_in: bool = Field(default=False, description="Listed, never held or booked.")
+    note: Note | None = None
+    external_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        None, description="The practice software's id: publishing it again updates the slot."
+    )
+
+    _known_specialty = field_validator("specialty")(_specialty)
+
+    def draft(self) -> SlotDraft:
+        """Return the slot as the use cases want it."""
+        return SlotDraft(
+            practitioner_id=self.practitioner_id,
+            location_id=self.location_id,
+            starts_at=self.starts_at,
+            ends_at=self.ends_at,
+            modes=tuple(dict.fromkeys(self.modes)),
+            specialty=self.specialty,
+            audience=Audience(
+                tuple(dict.fromkeys(self.visibility)),
+                tuple(self.cpts_ids),
+                tuple(self.organization_types),
+                tuple(self.organization_ids),
+            ),
+            capacity=self.capacity,
+            overbooking=self.overbooking,
+            walk_in=self.walk_in,
+            note=self.note,
+            external_id=self.external_id,
+        )
+
+
+class SlotBatchIn(Body):
+    """Several slots, all or none."""
+
+    slots: list[SlotIn] = Field(min_length=1, max_length=BATCH)
+
+
+_NULLABLE = frozenset({"specialty", "note"})
+
+
+class SlotPatch(Body):
+    """JSON merge patch (RFC 7396) of a slot: only the members to change."""
+
+    location_id: UUID | None = None
+    starts_at: Instant | None = None
+    ends_at: Instant | None = None
+    modes: Modes | None = None
+    visibility: Labels | None = None
+    capacity: Seats | None = None
+    overbooking: Extra | None = None
+    cpts_ids: Ids | None = None
+    organization_types: Types | None = None
+    organization_ids: Ids | None = None
+    specialty: str | None = None
+    walk_in: bool | None = None
+    note: Note | None = None
+
+    _known_specialty = field_validator("specialty")(_specialty)
+
+    @model_validator(mode="after")
+    def _nothing_required_is_removed(self) -> Self:
+        for name in self.model_fields_set - _NULLABLE:
+            if getattr(self, name) is None:
+                raise PydanticCustomError("required", "{name} cannot be removed.", {"name": name})
+        return self
+
+    def changes(self) -> dict[str, Any]:
+        """Return the members that were sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class HoldIn(Body):
+    """How long to keep the seat."""
+
+    seconds: int = Field(HOLD_DEFAULT_SECONDS, ge=1, le=HOLD_LONGEST_SECONDS)
+
+
+class PractitionerCard(Answer):
+    """Who sees the patient."""
+
+    id: UUID
+    rpps: str
+    family_name: str
+    given_name: str
+    specialty: str | None
+
+
+class LocationCard(Answer):
+    """Where care is given."""
+
+    id: UUID
+    name: str
+    address: str | None
+    postal_code: str | None
+    commune: str = Field(description="INSEE code.")
+    latitude: float
+    longitude: float
+    reduced_mobility: bool = Field(description="Accessible to people with reduced mobility.")
+    phone: str | None
+
+
+class Warning_(Answer):  # noqa: N801  `Warning` is a builtin
+    """Why nobody, or fewer than meant, could see or book the slot."""
+
+    code: str
+    detail: str
+
+
+class SlotOut(Answer):
+    """A slot. What only its own side may know is null for the others."""
+
+    id: UUID
+    state: SlotState
+    territory: str
+    practitioner: PractitionerCard | None
+    practitioner_id: UUID | None
+    location: LocationCard
+    location_id: UUID
+    organization_id: UUID
+    starts_at: datetime = Field(description="In the territory's zone.")
+    ends_at: datetime
+    modes: list[Mode]
+    specialty: str | None
+    visibility: list[Visibility]
+    capacity: int
+    overbooking: int
+    remaining: int = Field(description="capacity - booked - live holds.")
+    walk_in: bool
+    note: str | None
+    version: int
+    distance_km: float | None = Field(None, description="Great circle; only with a centre.")
+    booked: int | None = Field(None, description="Own side only.")
+    held: int | None = Field(None, description="Own side only: live holds.")
+    cpts_ids: list[UUID] | None = None
+    organization_types: list[OrganizationType] | None = None
+    organization_ids: list[UUID] | None = None
+    external_id: str | None = None
+    visibility_warnings: list[Warning_] | None = Field(None, description="Own side only.")
+
+
+class SlotBatchOut(Answer):
+    """The slots published together."""
+
+    slots: list[SlotOut]
+
+
+class SearchOut(Answer):
+    """A page of what I may book."""
+
+    items: list[SlotOut]
+    next_cursor: str | None
+    next_radius_km: float | None = Field(
+        None, description="When nothing fits near the centre: the radius to try next."
+    )
+
+
+class HoldOut(Answer):
+    """A seat kept until `expires_at`."""
+
+    id: UUID
+    slot_id: UUID
+    expires_at: datetime
+
+
+def slot_out(slot: Slot, *, mine: bool) -> SlotOut:
+    """Render a slot for its own side or for those who may book it."""
+    private: dict[str, Any] = {}
+    if mine:
+        private = {
+            "booked": slot.booked,
+            "held": slot.held,
+            "cpts_ids": list(slot.audience.cpts_ids),
+            "organization_types": list(slot.audience.organization_types),
+            "organization_ids": list(slot.audience.organization_ids),
+            "external_id": slot.external_id,
+            "visibility_warnings": slot.visibility_warnings,
+        }
+    return SlotOut.model_validate(
+        {
+            "id": slot.id,
+            "state": slot.state,
+            "territory": slot.territory,
+            "practitioner": slot.practitioner,
+            "practitioner_id": slot.practitioner_id,
+            "location": slot.location,
+            "location_id": slot.location_id,
+            "organization_id": slot.organization_id,
+            "starts_at": local(slot.starts_at, slot.zone),
+            "ends_at": local(slot.ends_at, slot.zone),
+            "modes": slot.modes,
+            "specialty": slot.specialty,
+            "visibility": slot.audience.visibility,
+            "capacity": slot.capacity,
+            "overbooking": slot.overbooking,
+            "remaining": slot.remaining,
+            "walk_in": slot.walk_in,
+            "note": slot.note,
+            "version": slot.version,
+            "distance_km": None if slot.distance_km is None else round(slot.distance_km, 1),
+            **private,
+        }
+    )
+
+
+def hold_out(hold: Hold) -> HoldOut:
+    """Render a hold."""
+    return HoldOut(id=hold.id, slot_id=hold.slot_id, expires_at=local(hold.expires_at, hold.zone))

@@ -1,0 +1,457 @@
+"""Use cases: publish, search, read, amend, withdraw, hold."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from service import directory
+from service.directory import Place
+from service.identity import Actor, ensure_live
+from service.kernel import events
+from service.kernel.db import UnitOfWork
+from service.kernel.errors import DomainError, FieldError
+from service.kernel.ids import new_id
+from service.kernel.paging import Page, PageRequest
+from service.kernel.versions import Expected
+from service.slots import repository
+from service.slots.domain import (
+    HOLDS_PER_ORGANIZATION,
+    Audience,
+    Hold,
+    HoldExpired,
+    HoldNotFound,
+    NotMyPractitioner,
+    OverlappingSlot,
+    Slot,
+    SlotBooked,
+    SlotDraft,
+    SlotHeld,
+    SlotInvalid,
+    SlotNotFound,
+    SlotStarted,
+    SlotTaken,
+    SlotWithdrawn,
+    TooManyHolds,
+    check_batch,
+    check_period,
+    closed_because,
+)
+from service.slots.repository import Search
+
+# --- publishing ---------------------------------------------------------------------------------
+
+
+async def publish(
+    uow: UnitOfWork, actor: Actor, drafts: Sequence[SlotDraft], pointers: Sequence[str]
+) -> list[Slot]:
+    """Publish slots, all or none; a known `external_id` updates its slot instead.
+
+    Refusals: `not-my-practitioner`; `slot-invalid` with a pointer for each bad slot;
+    `overlapping-slot` with what blocks; `slot-booked` for an update that a booking forbids.
+    """
+    _check_mine(actor, drafts)
+    now = await uow.now()
+    places = await directory.places(uow, [draft.location_id for draft in drafts])
+    problems = [
+        error
+        for draft, pointer in zip(drafts, pointers, strict=True)
+        for error in _check(actor, draft, pointer, places.get(draft.location_id), now)
+    ]
+    problems.extend(check_batch(drafts, pointers))
+    if problems:
+        raise SlotInvalid(*problems)
+    await repository.lock_practitioners(
+        uow, [d.practitioner_id for d in drafts if d.practitioner_id]
+    )
+    known = await _known(uow, drafts, places)
+    await _refuse_overlaps(uow, drafts, [row.id for row in known.values()])
+    ids = await _write(uow, actor, drafts, places, known)
+    return await repository.own(uow, actor, ids)
+
+
+def _check_mine(actor: Actor, drafts: Sequence[SlotDraft]) -> None:
+    for draft in drafts:
+        if draft.practitioner_id and draft.practitioner_id not in actor.practitioner_ids:
+            raise NotMyPractitioner
+
+
+def _check(
+    actor: Actor, draft: SlotDraft, pointer: str, place: Place | None, now: datetime
+) -> list[FieldError]:
+    found = list(check_period(pointer, draft.starts_at, draft.ends_at, now))
+    if place is None or not _may_publish_at(actor, draft, place):
+        found.append(
+            FieldError(
+                f"{pointer}/location_id",
+                "location-not-yours",
+                "No active location of this practitioner or of your organization has this id.",
+            )
+        )
+    elif draft.practitioner_id is None and (
+        place.organization_type not in directory.WITHOUT_PRACTITIONER
+    ):
+        found.append(
+            FieldError(
+                f"{pointer}/practitioner_id",
+                "practitioner-missing",
+                "Only an unscheduled-care centre or SOS publishes before naming who will be there.",
+            )
+        )
+    return found
+
+
+def _may_publish_at(actor: Actor, draft: SlotDraft, place: Place) -> bool:
+    return (
+        place.organization_id == actor.organization_id
+        or draft.practitioner_id in place.practitioner_ids
+    )
+
+
+async def _known(
+    uow: UnitOfWork, drafts: Sequence[SlotDraft], places: Mapping[UUID, Place]
+) -> dict[int, Any]:
+    """Lock the slots that practice software published before, by position in the batch."""
+    known: dict[int, Any] = {}
+    wanted: dict[UUID, dict[str, int]] = {}
+    for position, draft in enumerate(drafts):
+        if draft.external_id is not None:
+            organization = places[draft.location_id].organization_id
+            wanted.setdefault(organization, {})[draft.external_id] = position
+    for organization, externals in sorted(wanted.items()):
+        rows = await repository.by_external_id(uow, organization, list(externals))
+        for external_id, row in rows.items():
+            position = externals[external_id]
+            if row.practitioner_id != drafts[position].practitioner_id:
+                raise NotMyPractitioner
+            if row.booked and _moves(row, drafts[position]):
+                raise SlotBooked(slot_id=row.id)
+            known[position] = row
+    return known
+
+
+def _moves(row: Any, draft: SlotDraft) -> bool:
+    return (
+        (row.starts_at, row.ends_at, row.location_id)
+        != (draft.starts_at, draft.ends_at, draft.location_id)
+        or set(row.modes) != set(draft.modes)
+        or row.booked > draft.capacity
+    )
+
+
+async def _refuse_overlaps(
+    uow: UnitOfWork, drafts: Sequence[SlotDraft], excluded: Sequence[UUID]
+) -> None:
+    periods = [
+        (d.practitioner_id, d.starts_at, d.ends_at) for d in drafts if d.practitioner_id is not None
+    ]
+    blocking = await repository.overlapping(uow, periods, excluded) if periods else []
+    if blocking:
+        raise OverlappingSlot(blocking_slots=sorted({str(slot_id) for _, slot_id in blocking}))
+
+
+async def _write(
+    uow: UnitOfWork,
+    actor: Actor,
+    drafts: Sequence[SlotDraft],
+    places: Mapping[UUID, Place],
+    known: Mapping[int, Any],
+) -> list[UUID]:
+    new: list[dict[str, Any]] = []
+    ids: list[UUID] = []
+    told: dict[str, list[dict[str, Any]]] = {"slot.published": [], "slot.amended": []}
+    for position, draft in enumerate(drafts):
+        place, before = places[draft.location_id], known.get(position)
+        values = _values(draft, place)
+        if before is None:
+            slot_id = new_id()
+            new.append({"id": slot_id, "client_id": actor.client_id, **values})
+        else:
+            slot_id = before.id
+            await repository.amend(uow, slot_id, values, holds_kept={})
+            await repository.end_holds(uow, slot_id)
+        ids.append(slot_id)
+        told["slot.amended" if before else "slot.published"].append(_fact(slot_id, draft, place))
+    if new:
+        await repository.insert_slots(uow, new)
+    for type_, facts in told.items():
+        if facts:
+            await events.record_all(uow, actor.origin, type_, facts)
+    return ids
+
+
+def _values(draft: SlotDraft, place: Place) -> dict[str, Any]:
+    return {
+        "practitioner_id": draft.practitioner_id,
+        "location_id": place.location_id,
+        "organization_id": place.organization_id,
+        "organization_type": place.organization_type,
+        "territory": place.territory,
+        "zone": place.zone,
+        "latitude": place.latitude,
+        "longitude": place.longitude,
+        "reduced_mobility": place.reduced_mobility,
+        "starts_at": draft.starts_at,
+        "ends_at": draft.ends_at,
+        "modes": list(draft.modes),
+        "specialty": draft.specialty,
+        "visibility": list(draft.audience.visibility),
+        "cpts_ids": list(draft.audience.cpts_ids),
+        "organization_types": list(draft.audience.organization_types),
+        "organization_ids": list(draft.audience.organization_ids),
+        "capacity": draft.capacity,
+        "overbooking": draft.overbooking,
+        "walk_in": draft.walk_in,
+        "note": draft.note,
+        "external_id": draft.external_id,
+    }
+
+
+def _fact(
+    slot_id: UUID, draft: SlotDraft, place: Place, before: Audience | None = None
+) -> dict[str, Any]:
+    return {
+        "subject_id": slot_id,
+        "territory": place.territory,
+        "data": {
+            "practitioner_id": draft.practitioner_id and str(draft.practitioner_id),
+            "location_id": str(draft.location_id),
+            "organization_id": str(place.organization_id),
+            "starts_at": draft.starts_at.isoformat(),
+            "ends_at": draft.ends_at.isoformat(),
+        },
+        "audience_before": before and before.as_json(),
+        "audience_after": draft.audience.as_json(),
+    }
+
+
+# --- reading ------------------------------------------------------------------------------------
+
+
+async def search(uow: UnitOfWork, actor: Actor, wanted: Search, page: PageRequest) -> Page[Slot]:
+    """Return what the caller may book, by start or by distance."""
+    after = page.after()
+    if after is not None:
+        *head, start, slot_id = after
+        after = [*head, datetime.fromisoformat(start), UUID(slot_id)]
+    found = await repository.search(uow, actor, replace(wanted, after=after))
+    if not found:
+        await ensure_live(uow, actor)
+    return page.page(
+        found,
+        lambda slot: [
+            *([slot.distance_km] if wanted.by_distance else []),
+            slot.starts_at.isoformat(),
+            str(slot.id),
+        ],
+    )
+
+
+async def read(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple[Slot, bool]:
+    """Return a slot and whether it is the caller's side's. Refusals: `slot-not-found`."""
+    found = await repository.find(uow, actor, slot_id)
+    if found is None:
+        raise SlotNotFound
+    return found
+
+
+async def agenda(
+    uow: UnitOfWork,
+    actor: Actor,
+    practitioner_id: UUID,
+    *,
+    from_: datetime,
+    to: datetime,
+    page: PageRequest,
+) -> Page[Slot]:
+    """Return the doctor's own agenda, every state. Refusals: `not-my-practitioner`."""
+    if practitioner_id not in actor.practitioner_ids:
+        raise NotMyPractitioner
+    keys = page.after()
+    after = keys and [datetime.fromisoformat(keys[0]), UUID(keys[1])]
+    found = await repository.agenda(
+        uow, practitioner_id, from_=from_, to=to, limit=page.limit, after=after
+    )
+    return page.page(found, lambda slot: [slot.starts_at.isoformat(), str(slot.id)])
+
+
+# --- amending -----------------------------------------------------------------------------------
+
+_PLACED = frozenset({"starts_at", "ends_at", "location_id", "modes", "walk_in"})
+
+
+async def amend(
+    uow: UnitOfWork,
+    actor: Actor,
+    slot_id: UUID,
+    changes: Mapping[str, Any],
+    expected: Expected,
+) -> Slot:
+    """Change some members of an own slot (JSON merge patch, already validated).
+
+    With a patient booked only labels, note and a larger capacity may change. Moving a slot ends its
+    holds. Refusals: `slot-not-found`, `precondition-required`, `version-mismatch`, `slot-booked`,
+    `slot-withdrawn`, `slot-invalid`, `overlapping-slot`.
+    """
+    seen, _ = await _own(uow, actor, slot_id)
+    expected.check(seen.version, required=True)
+    if seen.practitioner_id:
+        await repository.lock_practitioners(uow, [seen.practitioner_id])
+    row = await repository.lock_own(uow, actor, slot_id)
+    if row is None:
+        raise SlotNotFound
+    expected.check(row.version, required=True)
+    if row.withdrawn_at is not None:
+        raise SlotWithdrawn
+    draft = _merged(row, changes)
+    moved = bool(_PLACED & changes.keys())
+    if row.booked and (
+        moved or draft.capacity < row.capacity or draft.overbooking < row.overbooking
+    ):
+        raise SlotBooked
+    places = await directory.places(uow, [draft.location_id])
+    place = places.get(draft.location_id)
+    problems = _check(actor, draft, "#", place, row.now) if moved else []
+    if problems or place is None:
+        raise SlotInvalid(*problems)
+    await _refuse_overlaps(uow, [draft], [slot_id])
+    await repository.amend(
+        uow, slot_id, _values(draft, place), holds_kept={} if moved else row.holds
+    )
+    if moved:
+        await repository.end_holds(uow, slot_id)
+    before = Audience(
+        tuple(row.visibility),
+        tuple(row.cpts_ids),
+        tuple(row.organization_types),
+        tuple(row.organization_ids),
+    )
+    await events.record_all(
+        uow, actor.origin, "slot.amended", [_fact(slot_id, draft, place, before)]
+    )
+    return (await repository.own(uow, actor, [slot_id]))[0]
+
+
+def _merged(row: Any, changes: Mapping[str, Any]) -> SlotDraft:
+    def value(name: str) -> Any:
+        return changes[name] if name in changes else getattr(row, name)
+
+    return SlotDraft(
+        practitioner_id=row.practitioner_id,
+        location_id=value("location_id"),
+        starts_at=value("starts_at"),
+        ends_at=value("ends_at"),
+        modes=tuple(value("modes")),
+        specialty=value("specialty"),
+        audience=Audience(
+            tuple(value("visibility")),
+            tuple(value("cpts_ids")),
+            tuple(value("organization_types")),
+            tuple(value("organization_ids")),
+        ),
+        capacity=value("capacity"),
+        overbooking=value("overbooking"),
+        walk_in=value("walk_in"),
+        note=value("note"),
+        external_id=row.external_id,
+    )
+
+
+async def _own(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple[Slot, bool]:
+    slot, mine = await read(uow, actor, slot_id)
+    if not mine:
+        raise SlotNotFound
+    return slot, mine
+
+
+async def withdraw(uow: UnitOfWork, actor: Actor, slot_id: UUID, expected: Expected) -> None:
+    """Take an own slot back; live holds end. Withdrawing twice is no error.
+
+    Refusals: `slot-not-found`, `precondition-required`, `version-mismatch`, `slot-booked`,
+    `already-started`.
+    """
+    slot, _ = await _own(uow, actor, slot_id)
+    expected.check(slot.version, required=True)
+    row = await repository.lock_own(uow, actor, slot_id)
+    if row is None:
+        raise SlotNotFound
+    expected.check(row.version, required=True)
+    if row.withdrawn_at is not None:
+        return
+    if row.starts_at <= row.now:
+        raise SlotStarted
+    if not await repository.withdraw(uow, slot_id):
+        raise SlotBooked
+    await events.record(
+        uow,
+        actor.origin,
+        "slot.withdrawn",
+        slot_id,
+        territory=row.territory,
+        data={
+            "practitioner_id": row.practitioner_id and str(row.practitioner_id),
+            "starts_at": row.starts_at.isoformat(),
+        },
+        audience_before=slot.audience.as_json(),
+    )
+
+
+# --- holds --------------------------------------------------------------------------------------
+
+
+async def hold(uow: UnitOfWork, actor: Actor, slot_id: UUID, seconds: int) -> Hold:
+    """Keep one seat while the caller is on the line.
+
+    Refusals: `slot-not-found`, `slot-taken`, `slot-held`, `slot-withdrawn`, `already-started`,
+    `walk-in`, `too-many-holds`.
+    """
+    for last in (False, True):
+        await repository.take_turns(uow, actor.organization_id)
+        held = await repository.place_hold(
+            uow, actor, hold_id=new_id(), slot_id=slot_id, seconds=seconds
+        )
+        if held is not None:
+            return held
+        if await repository.count_holds(uow, actor.organization_id) >= HOLDS_PER_ORGANIZATION:
+            raise TooManyHolds(retry_after=30)
+        refusal = await why_not(uow, actor, slot_id)
+        if refusal is not None or last:
+            raise refusal or SlotHeld
+    raise AssertionError
+
+
+async def find_hold(uow: UnitOfWork, actor: Actor, hold_id: UUID) -> Hold:
+    """Return a hold of the caller's organization. Refusals: `hold-not-found`."""
+    found = await repository.find_hold(uow, actor.organization_id, hold_id)
+    if found is None:
+        raise HoldNotFound
+    return found
+
+
+async def release_hold(uow: UnitOfWork, actor: Actor, hold_id: UUID) -> None:
+    """Give a hold back. Refusals: `hold-not-found`."""
+    if not await repository.release_hold(uow, actor, hold_id):
+        raise HoldNotFound
+
+
+async def why_not(
+    uow: UnitOfWork,
+    actor: Actor,
+    slot_id: UUID,
+    *,
+    hold_id: UUID | None = None,
+    overbook: bool = False,
+) -> DomainError | None:
+    """Say why a seat could not be taken; None when it is free again by now."""
+    found = await repository.find(uow, actor, slot_id)
+    if found is None:
+        return SlotNotFound()
+    slot, _ = found
+    closed = closed_because(slot)
+    if closed is not None or hold_id is not None:
+        return closed or HoldExpired(room_left=slot.remaining > 0)
+    limit = slot.capacity + (slot.overbooking if overbook else 0)
+    if slot.booked >= limit:
+        return SlotTaken(overbooking_left=max(0, slot.capacity + slot.overbooking - slot.booked))
+    return SlotHeld() if slot.booked + slot.held >= limit else None

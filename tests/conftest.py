@@ -1,0 +1,208 @@
+"""A real PostgreSQL for every test run: one server per worker, one migrated template database."""
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from service.kernel import embedded
+from service.kernel.crypto import Keys
+from service.kernel.db import Database
+from service.kernel.ids import new_id
+from service.kernel.migrations import upgrade
+from service.kernel.settings import Settings
+from service.main import create_app
+from tests.support import World
+
+
+@dataclass(frozen=True)
+class DatabaseUrls:
+    """One database as its two roles see it, and as the server's superuser does."""
+
+    owner: str
+    app: str
+    superuser: str
+
+
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL server with a migrated template database to clone."""
+
+    urls_of: Callable[[str], DatabaseUrls]
+    template: str
+
+    async def clone(self, name: str) -> DatabaseUrls:
+        """Create a database like the template."""
+        urls = self.urls_of("postgres")
+        connection = await asyncpg.connect(urls.superuser)
+        try:
+            await connection.execute(
+                f"CREATE DATABASE {name} TEMPLATE {self.template} OWNER snp_owner"
+            )
+            await connection.execute(f"GRANT CONNECT ON DATABASE {name} TO snp_app")
+            # Role settings belong to a database: a clone starts without them.
+            await connection.execute(
+                f"ALTER ROLE snp_app IN DATABASE {name} SET lock_timeout = '3s'"
+            )
+            await connection.execute(
+                f"ALTER ROLE snp_app IN DATABASE {name} SET statement_timeout = '10s'"
+            )
+        finally:
+            await connection.close()
+        return self.urls_of(name)
+
+    async def drop(self, name: str) -> None:
+        """Drop a database, whoever is still connected."""
+        connection = await asyncpg.connect(self.urls_of("postgres").superuser)
+        try:
+            await connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        finally:
+            await connection.close()
+
+
+@pytest.fixture(scope="session")
+def server(worker_id: str) -> Iterator[Server]:
+    """Start a server of this worker's own, or use the one that SNP_TEST_SERVER_URL names."""
+    external = os.environ.get("SNP_TEST_SERVER_URL")
+    template = f"snp_template_{worker_id}_{os.getpid()}"
+    folder: Path | None = None
+    cluster: embedded.Cluster | None = None
+    if external is None:
+        folder = Path(tempfile.mkdtemp(prefix="snp-tests-"))
+        folder.chmod(0o755)
+        cluster = embedded.start(folder, durable=False)
+
+        def urls_of(name: str) -> DatabaseUrls:
+            assert cluster is not None
+            roles = ("snp_owner", "snp_app", "postgres")
+            return DatabaseUrls(*(cluster.url(name, role) for role in roles))
+    else:
+
+        def urls_of(name: str) -> DatabaseUrls:
+            assert external is not None
+            roles = ("snp_owner", "snp_app", "postgres")
+            return DatabaseUrls(*(external.format(role=role, database=name) for role in roles))
+
+    asyncio.run(_prepare(urls_of("postgres").superuser, template))
+    upgrade(urls_of(template).owner)
+    yield Server(urls_of, template)
+    if cluster is not None:
+        cluster.stop()
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+async def _prepare(superuser_url: str, template: str) -> None:
+    connection = await asyncpg.connect(superuser_url)
+    try:
+        await embedded.prepare_server(connection, template)
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def shared_urls(server: Server) -> AsyncIterator[DatabaseUrls]:
+    """One database for all tests of a worker that bring their own world."""
+    name = f"{server.template}_shared"
+    yield await server.clone(name)
+    await server.drop(name)
+
+
+@pytest_asyncio.fixture
+async def database_urls(server: Server) -> AsyncIterator[DatabaseUrls]:
+    """A fresh, migrated, empty database for one test."""
+    name = f"snp_fresh_{new_id().hex}"
+    yield await server.clone(name)
+    await server.drop(name)
+
+
+@pytest.fixture(scope="session")
+def keys() -> Keys:
+    """Secret keys of this run."""
+    return Keys.generate()
+
+
+@pytest.fixture(scope="session")
+def make_settings(keys: Keys) -> Callable[..., Settings]:
+    """Make settings for a database, with changes."""
+
+    def make(url: str, **changes: object) -> Settings:
+        values: dict[str, object] = {
+            "database_url": SecretStr(url),
+            "keys": SecretStr(keys.model_dump_json()),
+            "rpps_check": "format",
+            "token_requests_per_minute": 0,
+            "log_level": "ERROR",
+            **changes,
+        }
+        return Settings.model_validate(values)
+
+    return make
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def app(
+    shared_urls: DatabaseUrls, make_settings: Callable[..., Settings]
+) -> AsyncIterator[FastAPI]:
+    """The application on the shared database."""
+    application = create_app(make_settings(shared_urls.app))
+    yield application
+    await application.state.database.dispose()
+
+
+@pytest.fixture(scope="session")
+def database(app: FastAPI) -> Database:
+    """The application's own database."""
+    found: Database = app.state.database
+    return found
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client that calls the application in-process."""
+    transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def world(database: Database, http: httpx.AsyncClient) -> World:
+    """A territory of the test's own."""
+    return await World(database, http).begin()
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Moves the database's clock; every statement of the service reads that one."""
+
+    owner_url: str
+
+    async def shift(self, by: timedelta) -> None:
+        """Let `snp_now()` run this much ahead of the real time."""
+        connection = await asyncpg.connect(self.owner_url)
+        try:
+            await connection.execute(
+                "CREATE OR REPLACE FUNCTION snp_now() RETURNS timestamptz LANGUAGE sql STABLE AS "
+                f"'SELECT statement_timestamp() + interval ''{by.total_seconds()} seconds'''"
+            )
+        finally:
+            await connection.close()
+
+
+@pytest_asyncio.fixture
+async def clock(shared_urls: DatabaseUrls) -> AsyncIterator[Clock]:
+    """Shift the shared database's clock for one test."""
+    moved = Clock(shared_urls.owner)
+    yield moved
+    await moved.shift(timedelta(0))
