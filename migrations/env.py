@@ -1,15 +1,19 @@
-"""Alembic environment: one migration at a time, as the owner role, never waiting long for a lock."""
+"""Alembic environment: one migration at a time, as the owner role, no long wait for a lock."""
 
 import asyncio
 
 from alembic import context
 from sqlalchemy import Connection, text
+from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from service.kernel.events import Xid8
 from service.schema import metadata
 
 _MIGRATION_LOCK = 7_301_836
+
+ischema_names["xid8"] = Xid8  # so that a database read back compares with the models
 
 
 def _run(connection: Connection) -> None:
@@ -22,10 +26,12 @@ def _run(connection: Connection) -> None:
 
 async def _online() -> None:
     engine = create_async_engine(context.config.attributes["url"], poolclass=NullPool)
-    async with engine.connect() as connection:
-        await connection.run_sync(_run)
-        await connection.commit()
-    await engine.dispose()
+    try:
+        async with engine.connect() as connection:
+            await connection.run_sync(_run)
+            await connection.commit()
+    finally:
+        await engine.dispose()
 
 
 asyncio.run(_online())

@@ -5,6 +5,9 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from service.bookings.router import router as bookings
+from service.calls.router import router as calls
+from service.directory.router import router as directory
 from service.identity import Tokens
 from service.identity.router import oauth
 from service.identity.router import router as identity
@@ -15,6 +18,7 @@ from service.kernel.http import docs, health, problems
 from service.kernel.http.middleware import Observe
 from service.kernel.http.rate import RateLimit
 from service.kernel.settings import Settings
+from service.patients.router import router as patients
 from service.slots.router import router as slots
 
 DESCRIPTION = """\
@@ -48,12 +52,23 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         separate_input_output_schemas=False,
     )
+    app.state.settings = settings
     app.state.database = database
     app.state.tokens = Tokens(vault.token_key, settings.token_seconds)
     app.state.token_limit = RateLimit(settings.token_requests_per_minute)
     app.add_middleware(Observe, max_body_bytes=settings.max_body_bytes)
     problems.install(app)
-    for router in (health.router, docs.router, oauth, identity, slots):
+    for router in (
+        health.router,
+        docs.router,
+        oauth,
+        identity,
+        directory,
+        slots,
+        calls,
+        patients,
+        bookings,
+    ):
         app.include_router(router)
     docs.mount(app)
     return app

@@ -158,6 +158,21 @@ def upgrade() -> None:
         sa.Column("organization_id", sa.Uuid(), nullable=False),
         sa.Column("territory", sa.Text(), nullable=False),
         sa.Column("client_id", sa.Uuid(), nullable=True),
+        sa.Column(
+            "reader_organization_ids",
+            sa.ARRAY(sa.Uuid()),
+            server_default=sa.text("'{}'"),
+            nullable=False,
+        ),
+        sa.Column(
+            "practitioner_ids", sa.ARRAY(sa.Uuid()), server_default=sa.text("'{}'"), nullable=False
+        ),
+        sa.Column(
+            "care_organization_ids",
+            sa.ARRAY(sa.Uuid()),
+            server_default=sa.text("'{}'"),
+            nullable=False,
+        ),
         sa.Column("family_name", sa.LargeBinary(), nullable=True),
         sa.Column("given_name", sa.LargeBinary(), nullable=True),
         sa.Column("birth_date", sa.LargeBinary(), nullable=True),
@@ -257,10 +272,20 @@ def upgrade() -> None:
         sa.Column("patient_file_id", sa.Uuid(), nullable=True),
         sa.Column("case_id", sa.Text(), nullable=True),
         sa.Column("state", sa.Text(), server_default=sa.text("'open'"), nullable=False),
-        sa.Column("qualified_by", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
-        sa.Column("regulated_by", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "qualified_by",
+            postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),
+            nullable=True,
+        ),
+        sa.Column(
+            "regulated_by",
+            postgresql.JSONB(none_as_null=True, astext_type=sa.Text()),
+            nullable=True,
+        ),
         sa.Column("protocol", sa.Text(), nullable=True),
-        sa.Column("assigned_to", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "assigned_to", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
         sa.Column("assigned_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("callback_requested_at", sa.DateTime(timezone=True), nullable=True),
         sa.Column("first_attempt_at", sa.DateTime(timezone=True), nullable=True),
@@ -437,7 +462,9 @@ def upgrade() -> None:
         sa.Column("call_id", sa.Uuid(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("reached", sa.Boolean(), nullable=False),
-        sa.Column("made_by", postgresql.JSONB(astext_type=sa.Text()), nullable=True),
+        sa.Column(
+            "made_by", postgresql.JSONB(none_as_null=True, astext_type=sa.Text()), nullable=True
+        ),
         sa.ForeignKeyConstraint(["call_id"], ["calls.id"], name=op.f("fk_call_callbacks_call_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_call_callbacks")),
     )

@@ -1,1 +1,12 @@
-"""Room."""
+"""Bookings: a patient file on a slot, asked by a person of an organization.
+
+States (national): booked, fulfilled, noshow, cancelled; see `domain.TRANSITIONS`. Booking is one
+statement made of the rooms' parts: the seat, the file, the booking, the call's outcome, the event
+and the idempotency row are written together or not at all. Events: booking.created,
+booking.rescheduled, booking.cancelled, booking.reported.
+"""
+
+from service.bookings.domain import Booking, BookingState
+from service.bookings.usecases import book, cancel, read, report, reschedule
+
+__all__ = ["Booking", "BookingState", "book", "cancel", "read", "report", "reschedule"]

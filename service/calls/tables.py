@@ -21,6 +21,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from service.kernel.tables import Instant, metadata
 
+# None is SQL's NULL, not the JSON value null: "nobody" is then tested with IS NULL.
+_Who = JSONB(none_as_null=True)
+
 calls = Table(
     "calls",
     metadata,
@@ -40,10 +43,10 @@ calls = Table(
     Column("state", Text, nullable=False, server_default=text("'open'")),
     # Who qualified it, who regulated it (nobody: under the named protocol), who has taken it:
     # {"client_id", "role", "person": {...}}
-    Column("qualified_by", JSONB),
-    Column("regulated_by", JSONB),
+    Column("qualified_by", _Who),
+    Column("regulated_by", _Who),
     Column("protocol", Text),
-    Column("assigned_to", JSONB),
+    Column("assigned_to", _Who),
     Column("assigned_at", Instant),
     Column("callback_requested_at", Instant),
     Column("first_attempt_at", Instant),
@@ -116,6 +119,6 @@ call_callbacks = Table(
     Column("call_id", Uuid, ForeignKey("calls.id"), nullable=False),
     Column("at", Instant, nullable=False),
     Column("reached", Boolean, nullable=False),
-    Column("made_by", JSONB),
+    Column("made_by", _Who),
     Index("ix_call_callbacks_call_id", "call_id"),
 )

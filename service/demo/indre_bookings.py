@@ -1,7 +1,8 @@
 """Appointments: each oriented call gets a seat, as a regulator would choose it on the line.
 
-Soon and near, within 48 hours (the rule of the SAS) wherever a seat is left. Seats given back by a
-cancellation are given again.
+Soon and near, always within 48 hours (the rule of the SAS); half of the patients are seen within
+about five hours (`reference/snp-practice.md` §3.3). Seats given back by a cancellation are given
+again.
 """
 
 from bisect import bisect_left
@@ -20,10 +21,9 @@ from service.directory.reference import distance_km
 
 _TRAVEL = timedelta(minutes=20)
 _RULE = timedelta(hours=48)
-_ROOMIER = timedelta(hours=120)
 _HOUR = timedelta(hours=1)
-_KM_FOR_AN_HOUR = 6.0  # one more hour of waiting is worth this much less road
-_WHIM_HOURS = 5.0  # the patient's own constraints
+_KM_FOR_AN_HOUR = 2.0  # one more hour of waiting is worth this much less road
+_WHIM_HOURS = 10.0  # the patient's own constraints
 _LATE_REPORT = 0.2
 
 
@@ -72,20 +72,16 @@ class _Desk:
         road = _road(call.patient.commune, where["latitude"], where["longitude"])
         return wait + road / _KM_FOR_AN_HOUR + self.random.expovariate(1 / _WHIM_HOURS)
 
-    def _choose(self, call: Call, within: timedelta) -> int | None:
+    def _choose(self, call: Call) -> int:
         first = bisect_left(self._starts, call.decided_at + _TRAVEL)
-        last = bisect_left(self._starts, call.decided_at + within)
+        last = bisect_left(self._starts, call.decided_at + _RULE)
         free = [index for index in range(first, last) if self._left[index] > 0]
-        return min(free, key=lambda index: self._cost(call, index), default=None)
+        return min(free, key=lambda index: self._cost(call, index))
 
     def book(self, call: Call) -> Appointment:
         """Give the call a seat."""
         self._reopen(call.decided_at)
-        index = self._choose(call, _RULE)
-        if index is None:
-            index = self._choose(call, _ROOMIER)
-        if index is None:
-            raise LookupError(f"no seat for call {call.number}")
+        index = self._choose(call)
         self._left[index] -= 1
         room = self._rooms[index]
         cancelled_at = reported_at = None
@@ -96,9 +92,7 @@ class _Desk:
         else:
             late = self.random.random() < _LATE_REPORT
             reported_at = room.ends_at + minutes(self.random, *((600, 2900) if late else (1, 240)))
-        return Appointment(
-            self._ids.at(call.decided_at), call, room, cancelled_at, reported_at
-        )
+        return Appointment(self._ids.at(call.decided_at), call, room, cancelled_at, reported_at)
 
 
 def appointments(calls: Sequence[Call], rooms: Sequence[Room]) -> list[Appointment]:

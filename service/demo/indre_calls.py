@@ -33,14 +33,17 @@ from service.demo.indre_time import ZONE, closed, local, received
 Outcomes = tuple[Outcome, ...]
 
 _ORIENTED: Outcomes = (Outcome.SLOT_ORIENTATION,)
+_LOST: Outcomes = (Outcome.PATIENT_UNREACHABLE,)
+_VITAL: Outcomes = (Outcome.REDIRECTED_TO_15,)
+_SETTLED = {Outcome.MEDICAL_ADVICE, Outcome.SLOT_ORIENTATION, Outcome.PRESCRIPTION}
 ENDINGS: Mapping[Outcomes, int] = {
     (Outcome.MEDICAL_ADVICE, Outcome.PRESCRIPTION): 300,
     (Outcome.MEDICAL_ADVICE,): 7_297 - 300,
     (Outcome.PRESCRIPTION,): 2_353 - 300,
     _ORIENTED: 6_438,
     # "Other situations": 1 444. The split is an assumption.
-    (Outcome.PATIENT_UNREACHABLE,): 618,
-    (Outcome.REDIRECTED_TO_15,): 487,
+    _LOST: 618,
+    _VITAL: 487,
     (Outcome.OTHER,): 339,
 }
 AVOIDED = 2_615
@@ -57,6 +60,8 @@ _LAST_ORIENTATION = local(date(2022, 12, 31), 12)  # later ones would need a slo
 _AGE_IN_MONTHS_BELOW = 2
 _YOUNG = range(18, 31)
 _LONGEST_WAIT = 240.0
+_MISSED_ONCE = 0.07
+_PUT_THROUGH = 0.06
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,8 +173,7 @@ def _forgetfulness(years: int) -> float:
 def _otherwise(endings: list[Outcomes], sent: set[int]) -> list[str]:
     """What each patient would have done; exactly `AVOIDED` visits count as avoided."""
     random = stream("otherwise")
-    of = {ending: [n for n, e in enumerate(endings) if e == ending] for ending in ENDINGS}
-    redirected, lost = of[Outcome.REDIRECTED_TO_15,], set(of[Outcome.PATIENT_UNREACHABLE,])
+    redirected = [n for n, ending in enumerate(endings) if ending == _VITAL]
     settled = {
         n: 1.3 if ending == _ORIENTED else 1.0
         for n, ending in enumerate(endings)
@@ -180,14 +184,10 @@ def _otherwise(endings: list[Outcomes], sent: set[int]) -> list[str]:
         | sample(random, dict.fromkeys(redirected, 1.0), NOT_AVOIDED_REDIRECTED)
         | sample(random, dict.fromkeys(sorted(sent), 1.0), NOT_AVOIDED_SENT)
     )
-    answers = [pick(random, OTHERWISE) for _ in endings]
+    answers = ["unknown" if e == _LOST else pick(random, OTHERWISE) for e in endings]
     return [
-        "unknown" if n in lost else "emergency_department" if n in emergency else answer
-        for n, answer in enumerate(answers)
+        "emergency_department" if n in emergency else answer for n, answer in enumerate(answers)
     ]
-
-
-_SETTLED = {Outcome.MEDICAL_ADVICE, Outcome.SLOT_ORIENTATION, Outcome.PRESCRIPTION}
 
 
 def _wait(random: Random, priority: str) -> timedelta:
@@ -200,8 +200,8 @@ def _attempts(
     random: Random, ending: Outcomes, priority: str, requested_at: datetime
 ) -> Iterator[tuple[datetime, bool]]:
     """The calls made to the patient, and whether somebody answered."""
-    never = ending == (Outcome.PATIENT_UNREACHABLE,)
-    missed = random.choice((2, 3, 3, 4)) if never else int(random.random() < 0.07)
+    never = ending == _LOST
+    missed = random.choice((2, 3, 3, 4)) if never else int(random.random() < _MISSED_ONCE)
     at = requested_at + _wait(random, priority)
     for _ in range(missed):
         yield at, False
@@ -214,7 +214,7 @@ def _calls_back(random: Random, ending: Outcomes, priority: str) -> bool:
     """Vital emergencies go to the 15 at once; some callers are put through without waiting."""
     if priority in {"P0", "NR"}:
         return False
-    return ending == (Outcome.PATIENT_UNREACHABLE,) or random.random() < 0.94
+    return ending == _LOST or random.random() >= _PUT_THROUGH
 
 
 def _care_level(ending: Outcomes, priority: str) -> str | None:
@@ -238,7 +238,7 @@ def _call(
     asked = _calls_back(random, ending, priority)
     attempts = tuple(_attempts(random, ending, priority, qualified_at)) if asked else ()
     decided_at = (attempts[-1][0] if attempts else qualified_at) + minutes(random, 1, 8)
-    vital = ending == (Outcome.REDIRECTED_TO_15,)
+    vital = ending == _VITAL
     return Call(
         number=number,
         received_at=received_at,

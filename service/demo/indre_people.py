@@ -98,11 +98,12 @@ class Directory:
         return [row for row in self.locations if row["id"] in here]
 
 
-def person(number: int, family: int) -> dict[str, str]:
+@cache
+def colleague(number: int) -> dict[str, str]:
     """A member of the regulation centre's staff, as its software would assert them."""
     return {
         "id": f"crra36-{number:02d}",
-        "family_name": _FAMILY_NAMES[family % len(_FAMILY_NAMES)],
+        "family_name": _FAMILY_NAMES[(PRACTITIONERS + number) % len(_FAMILY_NAMES)],
         "given_name": _GIVEN_NAMES[(7 * number + 3) % len(_GIVEN_NAMES)],
     }
 

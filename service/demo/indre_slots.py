@@ -27,6 +27,7 @@ _PER_SESSION = {2: 6.0, 3: 4.0}
 _VISIBILITIES = {("SNP",): 60.0, ("SNP", "PRO"): 25.0, ("SNP", "CPTS"): 15.0}
 _MODES = {("AMB",): 94.0, ("AMB", "VR"): 4.0, ("HH",): 2.0}
 _WITHDRAWN = 0.015
+_AT_ANY_PLACE = 0.3
 _SUMMER_WEEKS, _WINTER_WEEKS = range(28, 35), (6, 7, 16, 44, 51, 52)
 
 _EVENING = range(19, 22)
@@ -54,7 +55,7 @@ class Room:
     @property
     def practitioner_id(self) -> UUID | None:
         """Who will see the patient, if it is known."""
-        return self.practitioner and self.practitioner["id"]
+        return None if self.practitioner is None else self.practitioner["id"]
 
     @property
     def cpts_ids(self) -> list[UUID]:
@@ -122,7 +123,7 @@ class _Agenda:
         """The slots of one session of a doctor, at one of the doctor's practices."""
         random = self.random
         published_at = self.published(day)
-        location = random.choice(places) if random.random() < 0.3 else places[0]
+        location = random.choice(places) if random.random() < _AT_ANY_PLACE else places[0]
         modes = pick(random, _MODES)
         starts_at = local(day, *habit.sessions[day.weekday()])
         taken_back = random.random() < _WITHDRAWN
@@ -180,9 +181,7 @@ def rooms(directory: Directory) -> list[Room]:
     """Every slot of the year, by start."""
     agenda = _Agenda(directory)
     (centre,) = (
-        row
-        for row in directory.locations
-        if row["organization_id"] == directory.the("csnp")["id"]
+        row for row in directory.locations if row["organization_id"] == directory.the("csnp")["id"]
     )
     found = [*_practices(agenda, directory, centre), *_centre(agenda, directory, centre)]
     return sorted(found, key=lambda room: (room.starts_at, room.id))

@@ -163,7 +163,7 @@ _REVOKE_CLIENT = (
 )
 _REVOKE_GRANTS = (
     update(grants)
-    .where(_g.client_id == bind("client_id", Uuid), _g.revoked_at.is_(None))
+    .where(_g.client_id == bind("of_client", Uuid), _g.revoked_at.is_(None))
     .values(revoked_at=snp_now(), revision=_g.revision + 1)
 )
 
@@ -171,7 +171,7 @@ _REVOKE_GRANTS = (
 async def revoke(uow: UnitOfWork, client_id: UUID) -> bool:
     """Revoke a client and its grants, from the next request on."""
     done = (await uow.execute(_REVOKE_CLIENT, {"client_id": client_id})).first() is not None
-    await uow.execute(_REVOKE_GRANTS, {"client_id": client_id})
+    await uow.execute(_REVOKE_GRANTS, {"of_client": client_id})
     return done
 
 

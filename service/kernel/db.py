@@ -16,13 +16,14 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from service.kernel.crypto import Vault
-from service.kernel.errors import Conflict, Unavailable
+from service.kernel.errors import Conflict, Invalid, Unavailable
 from service.kernel.settings import Settings
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 _DEADLOCK, _SERIALIZATION = "40P01", "40001"
 _LOCK_TIMEOUT, _CANCELLED = "55P03", "57014"
+_UNSTORABLE = frozenset({"22021", "22P05"})  # NUL in a text
 _NOW = select(func.snp_now())
 # A connection that was there is gone, or the server is stopping or starting.
 _LOST = ("08", "57P", "53300")
@@ -41,6 +42,10 @@ class ConstraintViolated(Conflict):
 
 class TransactionLost(Exception):
     """Deadlock or serialization failure: the whole unit of work may be run again, once."""
+
+
+class UnitOfWorkFailed(Exception):
+    """A defect: after a statement failed, the work went on as if the transaction still lived."""
 
 
 def asyncpg_url(url: str) -> str:
@@ -62,13 +67,14 @@ class UnitOfWork:
     def __init__(self, database: "Database") -> None:
         self._database = database
         self._connection: AsyncConnection | None = None
+        self._failed: Exception | None = None
         self.vault = database.vault
 
     async def single(
         self, statement: Executable, parameters: Parameters | None = None
     ) -> CursorResult[Any]:
         """Run one statement that commits by itself (inside an open transaction: as part of it)."""
-        if self._connection is not None:
+        if self._connection is not None or self._failed:
             return await self.execute(statement, parameters)
         with _translated():
             async with self._database.autocommit.connect() as connection:
@@ -77,11 +83,22 @@ class UnitOfWork:
     async def execute(
         self, statement: Executable, parameters: Parameters | None = None
     ) -> CursorResult[Any]:
-        """Run a statement in the transaction of this unit of work."""
-        with _translated():
-            if self._connection is None:
-                self._connection = await self._database.engine.connect()
-            return await self._connection.execute(statement, parameters)
+        """Run a statement in the transaction of this unit of work.
+
+        A statement that fails ends the transaction, and gives the connection back at once: whoever
+        tries again needs one. Nothing more runs, and nothing is told as done, before `rollback`.
+        """
+        if self._failed:
+            raise UnitOfWorkFailed from self._failed
+        try:
+            with _translated():
+                if self._connection is None:
+                    self._connection = await self._database.engine.connect()
+                return await self._connection.execute(statement, parameters)
+        except Exception as error:
+            await self.rollback()
+            self._failed = error
+            raise
 
     async def now(self) -> datetime:
         """Return the instant by the one clock for shared facts (the SQL function `snp_now`)."""
@@ -91,10 +108,13 @@ class UnitOfWork:
     async def rollback(self) -> None:
         """Undo everything so far; the unit of work may go on with a new transaction."""
         connection, self._connection = self._connection, None
+        self._failed = None
         if connection is not None:
             await connection.close()
 
     async def _commit(self) -> None:
+        if self._failed and not isinstance(self._failed, TransactionLost):  # that one was run again
+            raise UnitOfWorkFailed from self._failed
         if self._connection is None:
             return
         with _translated():
@@ -172,6 +192,8 @@ def _refusal(error: DBAPIError) -> Exception:
         return TransactionLost(state)
     if state in {_LOCK_TIMEOUT, _CANCELLED}:
         return Unavailable("Someone else is changing the same thing.")
+    if state in _UNSTORABLE:
+        return Invalid(detail="A text holds a character that cannot be stored.")
     if error.connection_invalidated or state.startswith(_LOST):
         return Unavailable("The connection to the database was lost.")
     return DatabaseDefect(f"SQLSTATE {state or 'unknown'} ({type(cause or error).__name__})")

@@ -5,12 +5,14 @@ import binascii
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import orjson
 
 from service.kernel.errors import FieldError, Malformed
 
+_YEARS = range(1900, 2201)
 DEFAULT_LIMIT = 50
 MAX_LIMIT = 200
 
@@ -25,6 +27,14 @@ class CursorInvalid(Malformed):
 
     def __init__(self) -> None:
         super().__init__(FieldError("cursor", self.code, self.title))
+
+
+def instant(text: str) -> datetime:
+    """Read a sort key that is an instant (a kind for `PageRequest.after`)."""
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None or value.year not in _YEARS:
+        raise ValueError
+    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +53,12 @@ class PageRequest:
     cursor: str | None
     filter: Mapping[str, Any]
 
-    def after(self) -> list[Any] | None:
-        """Return the sort keys where the previous page ended."""
+    def after(self, *kinds: Callable[[Any], Any]) -> list[Any] | None:
+        """Return the sort keys where the previous page ended, each read by its kind.
+
+        A cursor is opaque, not signed: `kinds` (such as `instant, UUID`) refuse what
+        somebody wrote into one.
+        """
         if self.cursor is None:
             return None
         try:
@@ -54,7 +68,12 @@ class PageRequest:
             raise CursorInvalid from None
         if fingerprint != self._fingerprint() or not isinstance(keys, list):
             raise CursorInvalid
-        return keys
+        if not kinds:
+            return keys
+        try:
+            return [kind(key) for kind, key in zip(kinds, keys, strict=True)]
+        except (ValueError, TypeError, AttributeError):
+            raise CursorInvalid from None
 
     def page(self, rows: Sequence[T], key: Callable[[T], Sequence[Any]]) -> Page[T]:
         """Cut `limit + 1` rows to a page; the extra row only says that there is a next one."""

@@ -1,1 +1,27 @@
-"""Room."""
+"""Patients: the minimum needed to be received, encrypted by column, found by blind index.
+
+Nothing else stores a name, a phone or a birth date. A file is readable by the organizations that
+opened it or booked on it, and by the doctor's side of its bookings; for everyone else it does not
+exist. Events: patient_file.opened, patient_file.amended (names of members, never values).
+"""
+
+from service.patients import parts
+from service.patients.domain import Patient, PatientFileNotFound
+from service.patients.repository import reader, seal, unseal
+from service.patients.schemas import CaseId, PatientIn, PatientOut, patient_members
+from service.patients.usecases import read, set_care
+
+__all__ = [
+    "CaseId",
+    "Patient",
+    "PatientFileNotFound",
+    "PatientIn",
+    "PatientOut",
+    "parts",
+    "patient_members",
+    "read",
+    "reader",
+    "seal",
+    "set_care",
+    "unseal",
+]

@@ -5,6 +5,7 @@ identifies nobody by itself.
 """
 
 from sqlalchemy import (
+    ARRAY,
     Boolean,
     CheckConstraint,
     Column,
@@ -26,6 +27,11 @@ patient_files = Table(
     Column("organization_id", Uuid, nullable=False),
     Column("territory", Text, nullable=False),
     Column("client_id", Uuid),
+    # Who may read it: the organizations that opened it or booked on it, and the doctor's side of
+    # its bookings. Columns of the row, so that row-level security can judge by them too.
+    Column("reader_organization_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
+    Column("practitioner_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
+    Column("care_organization_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
     # Encrypted (kernel.crypto), bound to this row and column.
     Column("family_name", LargeBinary),
     Column("given_name", LargeBinary),

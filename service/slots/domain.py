@@ -11,6 +11,7 @@ from service.kernel.errors import Conflict, FieldError, Forbidden, Invalid, NotF
 
 SEARCH_DEFAULT = timedelta(hours=72)
 SEARCH_LONGEST = timedelta(days=14)
+RADIUS_LONGEST_KM = 200
 HORIZON = timedelta(days=366)
 LONGEST_SLOT = timedelta(hours=24)
 BATCH = 500

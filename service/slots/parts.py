@@ -24,6 +24,7 @@ from service.kernel.sql import bind, flag, snp_now, texts, uuids
 from service.slots.tables import holds, slots
 
 _s = slots.c
+slot = slots
 
 
 def visible(*, own: bool = True) -> ColumnElement[bool]:
@@ -177,13 +178,13 @@ def _seat_for_booking() -> ColumnElement[bool]:
 def take(*conditions: ColumnElement[bool], using: CTE | None = None, name: str = "taken") -> CTE:
     """Take one seat: one conditional update. Zero rows = refused; nothing after it then writes.
 
-    Parameters: `caller(actor)` and `seat(...)`. `using` is a row that must exist too (what the
-    booking is for); its columns may serve in `conditions`.
+    Parameters: `caller(actor)` and `seat(...)`. `using` is a row that must exist too: who the
+    seat is for, with its `slot_id`.
     """
     statement = (
         update(slots)
         .where(
-            _s.id == bind("slot_id", Uuid),
+            _s.id == bind("seat_slot_id", Uuid),
             bookable(),
             visible(),
             _seat_for_booking(),
@@ -200,17 +201,16 @@ def take(*conditions: ColumnElement[bool], using: CTE | None = None, name: str =
         )
     )
     if using is not None:
-        # Names the row in the statement's FROM; a condition that is always true adds nothing else.
-        statement = statement.where(using.c.present)
+        statement = statement.where(using.c.slot_id == _s.id)
     return statement.returning(*_s, live_holds().label("held"), snp_now().label("now")).cte(name)
 
 
 def seat(slot_id: Any, hold_id: Any = None, *, overbook: bool = False) -> dict[str, Any]:
     """Return the parameters of `take` that say which seat."""
     return {
-        "slot_id": slot_id,
+        "seat_slot_id": slot_id,
         "hold_key": None if hold_id is None else str(hold_id),
-        "hold_id": hold_id,
+        "seat_hold_id": hold_id,
         "overbook": overbook,
     }
 
@@ -219,7 +219,7 @@ def end_hold(after: CTE, name: str = "hold_used") -> CTE:
     """Mark the presented hold as used, when `after` has its row."""
     return (
         update(holds)
-        .where(holds.c.id == bind("hold_id", Uuid), after.c.id == holds.c.slot_id)
+        .where(holds.c.id == bind("seat_hold_id", Uuid), after.c.id == holds.c.slot_id)
         .values(ended_at=snp_now())
         .returning(holds.c.id)
         .cte(name)

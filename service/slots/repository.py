@@ -31,7 +31,7 @@ from sqlalchemy.dialects.postgresql import JSONB
 from service.directory import parts as directory
 from service.identity import Actor, grant_is_live, grant_parameters
 from service.kernel import events
-from service.kernel.db import UnitOfWork
+from service.kernel.db import ConstraintViolated, TransactionLost, UnitOfWork
 from service.kernel.sql import bind, snp_now, texts, uuids
 from service.kernel.tables import Instant
 from service.slots import parts
@@ -318,12 +318,16 @@ async def overlapping(
     return [(row.n - 1, row.id) for row in rows]
 
 
-_BY_EXTERNAL = text(
-    """SELECT id, external_id, booked, starts_at, ends_at, location_id, modes, practitioner_id,
-              withdrawn_at
+_BY_EXTERNAL = (
+    text(
+        """SELECT id, external_id, booked, starts_at, ends_at, location_id, modes, practitioner_id,
+              walk_in, capacity, overbooking, holds
        FROM slots WHERE organization_id = :organization_id AND external_id = ANY(:external_ids)
        ORDER BY id FOR UPDATE"""
-).bindparams(bind("organization_id", Uuid), texts("external_ids"))
+    )
+    .bindparams(bind("organization_id", Uuid), texts("external_ids"))
+    .columns(holds=JSONB, location_id=Uuid, practitioner_id=Uuid, id=Uuid)
+)
 
 
 async def by_external_id(
@@ -337,8 +341,27 @@ async def by_external_id(
 
 
 async def insert_slots(uow: UnitOfWork, rows: list[dict[str, Any]]) -> None:
-    """Insert new slots."""
-    await uow.execute(insert(slots), rows)
+    """Insert new slots. Two first publications of one `external_id` that cross: run again."""
+    try:
+        await uow.execute(insert(slots), rows)
+    except ConstraintViolated as violated:
+        if violated.name == "uq_slots_external_id":
+            await uow.rollback()
+            raise TransactionLost(violated.name) from None
+        raise
+
+
+_STEP_ASIDE = (
+    update(slots)
+    .where(_s.id == func.any(uuids("ids")), _s.booked == 0)
+    .values(withdrawn_at=func.coalesce(_s.withdrawn_at, snp_now()))
+)
+
+
+async def step_aside(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
+    """Take slots that will move off the agenda, so that one may move onto another's old place."""
+    if ids:
+        await uow.execute(_STEP_ASIDE, {"ids": sorted(ids)})
 
 
 _AMENDABLE = (

@@ -21,6 +21,7 @@ from service.kernel.http.shapes import Instant, PageOut
 from service.kernel.paging import CursorInvalid, PageRequest
 from service.slots import usecases
 from service.slots.domain import (
+    RADIUS_LONGEST_KM,
     SEARCH_DEFAULT,
     SEARCH_LONGEST,
     HoldNotFound,
@@ -57,7 +58,9 @@ router = APIRouter(prefix="/v1", tags=["slots"], route_class=Guarded)
 
 Published = Annotated[
     Annotated[SlotBatchIn, Tag("(batch)")] | Annotated[SlotIn, Tag("(one)")],
-    Discriminator(lambda body: "(batch)" if "slots" in body else "(one)"),
+    Discriminator(
+        lambda body: "(batch)" if isinstance(body, dict) and "slots" in body else "(one)"
+    ),
 ]
 
 
@@ -114,7 +117,7 @@ async def search(
         str | None, Query(description="`latitude,longitude`", examples=["46.81,1.69"])
     ] = None,
     commune: Annotated[str | None, Query(description="INSEE code", examples=["36044"])] = None,
-    radius_km: Annotated[float | None, Query(gt=0, le=200)] = None,
+    radius_km: Annotated[float | None, Query(gt=0, le=RADIUS_LONGEST_KM)] = None,
     mode: Mode | None = None,
     specialty: Annotated[str | None, Query(max_length=10)] = None,
     cpts: UUID | None = None,
@@ -135,9 +138,8 @@ async def search(
         raise SearchInvalid(
             FieldError("near", "center-missing", "A distance needs `near` or `commune`.")
         )
-    radius = (
-        radius_km or reference.search_radius(territory or where or actor.territories[0]).default_km
-    )
+    national = reference.search_radius(territory or where or actor.territories[0])
+    radius = radius_km or national.default_km
     placed = center or territory or cpts or practitioner
     asked = {
         "from": from_, "to": to, "territory": territory, "near": center, "radius": radius,
@@ -167,8 +169,8 @@ async def search(
     return SearchOut(
         items=[slot_out(slot, mine=False) for slot in page.items],
         next_cursor=page.next_cursor,
-        next_radius_km=_next_radius(radius, where or actor.territories[0])
-        if center and not page.items
+        next_radius_km=min(RADIUS_LONGEST_KM, radius + national.enlargement_km)
+        if center and not page.items and radius < RADIUS_LONGEST_KM
         else None,
     )
 
@@ -192,11 +194,6 @@ def _center(near: str | None, commune: str | None) -> tuple[tuple[float, float] 
             )
         return (found.latitude, found.longitude), found.department
     return None, None
-
-
-def _next_radius(radius: float, territory: str) -> float | None:
-    wider = radius + (reference.search_radius(territory).enlargement_km or 10)
-    return wider if wider <= 200 else None  # noqa: PLR2004  the largest radius_km
 
 
 @router.get("/slots/{slot_id}", operation_id="slots.read", responses=refusals(SlotNotFound))

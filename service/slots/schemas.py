@@ -1,10 +1,10 @@
 """JSON shapes of the room."""
 
 from datetime import datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from service.directory import OrganizationType, reference
@@ -130,12 +130,12 @@ class SlotPatch(Body):
 
     _known_specialty = field_validator("specialty")(_specialty)
 
-    @model_validator(mode="after")
-    def _nothing_required_is_removed(self) -> Self:
-        for name in self.model_fields_set - _NULLABLE:
-            if getattr(self, name) is None:
-                raise PydanticCustomError("required", "{name} cannot be removed.", {"name": name})
-        return self
+    @field_validator("*", mode="before")
+    @classmethod
+    def _stays(cls, value: Any, info: ValidationInfo) -> Any:
+        if value is None and info.field_name not in _NULLABLE:
+            raise PydanticCustomError("required", "This member cannot be removed.")
+        return value
 
     def changes(self) -> dict[str, Any]:
         """Return the members that were sent."""

@@ -13,7 +13,7 @@ from service.kernel import events
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import DomainError, FieldError
 from service.kernel.ids import new_id
-from service.kernel.paging import Page, PageRequest
+from service.kernel.paging import Page, PageRequest, instant
 from service.kernel.versions import Expected
 from service.slots import repository
 from service.slots.domain import (
@@ -68,7 +68,8 @@ async def publish(
     known = await _known(uow, drafts, places)
     await _refuse_overlaps(uow, drafts, [row.id for row in known.values()])
     ids = await _write(uow, actor, drafts, places, known)
-    return await repository.own(uow, actor, ids)
+    written = {slot.id: slot for slot in await repository.own(uow, actor, ids)}
+    return [written[slot_id] for slot_id in ids]
 
 
 def _check_mine(actor: Actor, drafts: Sequence[SlotDraft]) -> None:
@@ -125,18 +126,26 @@ async def _known(
             position = externals[external_id]
             if row.practitioner_id != drafts[position].practitioner_id:
                 raise NotMyPractitioner
-            if row.booked and _moves(row, drafts[position]):
+            if row.booked and _disturbs(row, drafts[position]):
                 raise SlotBooked(slot_id=row.id)
             known[position] = row
     return known
 
 
 def _moves(row: Any, draft: SlotDraft) -> bool:
+    """Tell whether time, place or manner change, so that a seat already promised would not fit."""
+    return (row.starts_at, row.ends_at, row.location_id, row.walk_in) != (
+        draft.starts_at,
+        draft.ends_at,
+        draft.location_id,
+        draft.walk_in,
+    ) or set(row.modes) != set(draft.modes)
+
+
+def _disturbs(row: Any, draft: SlotDraft) -> bool:
+    """Tell whether a change touches what a booked patient relies on."""
     return (
-        (row.starts_at, row.ends_at, row.location_id)
-        != (draft.starts_at, draft.ends_at, draft.location_id)
-        or set(row.modes) != set(draft.modes)
-        or row.booked > draft.capacity
+        _moves(row, draft) or draft.capacity < row.capacity or draft.overbooking < row.overbooking
     )
 
 
@@ -161,6 +170,8 @@ async def _write(
     new: list[dict[str, Any]] = []
     ids: list[UUID] = []
     told: dict[str, list[dict[str, Any]]] = {"slot.published": [], "slot.amended": []}
+    moving = [row.id for position, row in known.items() if _moves(row, drafts[position])]
+    await repository.step_aside(uow, moving)
     for position, draft in enumerate(drafts):
         place, before = places[draft.location_id], known.get(position)
         values = _values(draft, place)
@@ -169,8 +180,10 @@ async def _write(
             new.append({"id": slot_id, "client_id": actor.client_id, **values})
         else:
             slot_id = before.id
-            await repository.amend(uow, slot_id, values, holds_kept={})
-            await repository.end_holds(uow, slot_id)
+            moved = slot_id in moving
+            await repository.amend(uow, slot_id, values, holds_kept={} if moved else before.holds)
+            if moved:
+                await repository.end_holds(uow, slot_id)
         ids.append(slot_id)
         told["slot.amended" if before else "slot.published"].append(_fact(slot_id, draft, place))
     if new:
@@ -231,10 +244,8 @@ def _fact(
 
 async def search(uow: UnitOfWork, actor: Actor, wanted: Search, page: PageRequest) -> Page[Slot]:
     """Return what the caller may book, by start or by distance."""
-    after = page.after()
-    if after is not None:
-        *head, start, slot_id = after
-        after = [*head, datetime.fromisoformat(start), UUID(slot_id)]
+    by_distance = [float] if wanted.by_distance else []
+    after = page.after(*by_distance, instant, UUID)
     found = await repository.search(uow, actor, replace(wanted, after=after))
     if not found:
         await ensure_live(uow, actor)
@@ -268,8 +279,7 @@ async def agenda(
     """Return the doctor's own agenda, every state. Refusals: `not-my-practitioner`."""
     if practitioner_id not in actor.practitioner_ids:
         raise NotMyPractitioner
-    keys = page.after()
-    after = keys and [datetime.fromisoformat(keys[0]), UUID(keys[1])]
+    after = page.after(instant, UUID)
     found = await repository.agenda(
         uow, practitioner_id, from_=from_, to=to, limit=page.limit, after=after
     )
@@ -277,8 +287,6 @@ async def agenda(
 
 
 # --- amending -----------------------------------------------------------------------------------
-
-_PLACED = frozenset({"starts_at", "ends_at", "location_id", "modes", "walk_in"})
 
 
 async def amend(
@@ -305,10 +313,8 @@ async def amend(
     if row.withdrawn_at is not None:
         raise SlotWithdrawn
     draft = _merged(row, changes)
-    moved = bool(_PLACED & changes.keys())
-    if row.booked and (
-        moved or draft.capacity < row.capacity or draft.overbooking < row.overbooking
-    ):
+    moved = _moves(row, draft)
+    if row.booked and _disturbs(row, draft):
         raise SlotBooked
     places = await directory.places(uow, [draft.location_id])
     place = places.get(draft.location_id)

@@ -140,7 +140,7 @@ def _pointer(location: tuple[int | str, ...]) -> str:
     # Steps in parentheses are the names of a union's alternatives, not members of the body.
     where, *rest = (step for step in location if not str(step).startswith("("))
     if where == "body":
-        return "#/" + "/".join(str(step).replace("~", "~0").replace("/", "~1") for step in rest)
+        return "#" + "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in rest)
     return "/".join(str(step) for step in rest) or str(where)
 
 

@@ -5,11 +5,12 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
 
 T = TypeVar("T")
 
+_YEARS = range(1900, 2201)
 _RFC3339 = re.compile(
     r"^\d{4}-\d{2}-\d{2}[Tt]\d{2}:\d{2}(:\d{2}(\.\d+)?)?( ?[+-]\d{2}:\d{2}| \d{2}:\d{2}|[Zz])?$"
 )
@@ -31,6 +32,8 @@ def _aware(value: datetime) -> datetime:
         raise PydanticCustomError(
             "instant_naive", "An instant needs its offset: 2026-12-01T14:00:00+01:00."
         )
+    if value.year not in _YEARS:  # further out, arithmetic on instants overflows
+        raise PydanticCustomError("instant_range", "An instant lies between 1900 and 2200.")
     return value
 
 
@@ -41,6 +44,14 @@ class Body(BaseModel):
     """Base of request bodies: unknown members are refused, texts are stripped."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True, frozen=True)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """Refuse the one character that PostgreSQL cannot store."""
+        if isinstance(value, str) and "\x00" in value:
+            raise PydanticCustomError("character_nul", "A text holds no NUL character.")
+        return value
 
 
 class Answer(BaseModel):

@@ -1,0 +1,329 @@
+"""JSON shapes of the room."""
+
+from datetime import datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+
+from service.bookings.domain import (
+    Booking,
+    BookingRequest,
+    BookingState,
+    CancelledBy,
+    Override,
+    Vital,
+    vital,
+)
+from service.directory import reference
+from service.kernel.events import Event
+from service.kernel.http.shapes import Answer, Body, local
+from service.patients import CaseId, PatientIn, PatientOut, patient_members
+
+FreeText = Annotated[
+    str, Field(max_length=500, description="Only what the doctor needs. Kept encrypted.")
+]
+
+
+class ReasonIn(Body):
+    """Why the patient comes."""
+
+    motive: str | None = Field(None, examples=["M03.14"], description="National list `motif`.")
+    text: FreeText | None = None
+
+    @field_validator("motive")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        if value is not None and value not in reference.code_list("motives"):
+            raise PydanticCustomError("unknown_code", "Not a motive of the national list.")
+        return value
+
+
+class OnBehalfOfIn(Body):
+    """The professional who asks by telephone."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    rpps: Annotated[str, Field(pattern=r"^\d{11}$")] | None = None
+    organization_id: UUID | None = None
+    phone: Annotated[str, Field(pattern=r"^\+\d{5,18}$")] | None = None
+
+
+class OverrideIn(Body):
+    """A regulating doctor's reason to book against a refusal; recorded."""
+
+    reason: Annotated[str, Field(min_length=3, max_length=500)]
+
+
+class BookingIn(Body):
+    """A patient on a slot. The file comes by id, inside the request, or from the call."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "slot_id": "01938c1e-7a30-7cc1-8c35-0a6a4f3a1b11",
+                    "patient_file": {
+                        "family_name": "Exemple",
+                        "given_name": "Dominique",
+                        "birth_date": "1980-01-01",
+                        "sex": "F",
+                        "phone": "+33600000000",
+                        "commune": "36044",
+                    },
+                    "case_id": "LRM-123",
+                    "reason": {"motive": "M03.14", "text": "fièvre depuis 2 jours"},
+                }
+            ]
+        }
+    )
+
+    slot_id: UUID
+    patient_file_id: UUID | None = None
+    patient_file: PatientIn | None = None
+    hold_id: UUID | None = None
+    call_id: UUID | None = None
+    case_id: CaseId | None = None
+    reason: ReasonIn | None = None
+    on_behalf_of: OnBehalfOfIn | None = None
+    override: OverrideIn | None = None
+    overbook: bool = Field(default=False, description="Beyond capacity; regulator and osnp only.")
+
+    @model_validator(mode="after")
+    def _one_patient(self) -> Self:
+        if self.patient_file_id is not None and self.patient_file is not None:
+            raise PydanticCustomError(
+                "two_patients", "Give patient_file_id or patient_file, not both."
+            )
+        if self.patient_file_id is None and self.patient_file is None and self.call_id is None:
+            raise PydanticCustomError(
+                "patient_missing", "Give patient_file_id, patient_file, or a call with a file."
+            )
+        return self
+
+    def request(self) -> BookingRequest:
+        """Return the request as the use cases want it."""
+        reason = self.reason or ReasonIn()
+        return BookingRequest(
+            slot_id=self.slot_id,
+            patient_file_id=self.patient_file_id,
+            patient=self.patient_file.patient() if self.patient_file else None,
+            hold_id=self.hold_id,
+            call_id=self.call_id,
+            case_id=self.case_id,
+            motive=reason.motive,
+            reason_text=reason.text,
+            on_behalf_of=self.on_behalf_of.model_dump(mode="json", exclude_none=True)
+            if self.on_behalf_of
+            else None,
+            override=Override(self.override.reason) if self.override else None,
+            overbook=self.overbook,
+        )
+
+
+class CancellationIn(Body):
+    """Who gives the appointment up, and why."""
+
+    by: CancelledBy = Field(description="patient, requester or doctor; it must fit your side.")
+    reason: FreeText | None = None
+
+    @field_validator("by")
+    @classmethod
+    def _not_the_system(cls, value: CancelledBy) -> CancelledBy:
+        if value is CancelledBy.SYSTEM:
+            raise PydanticCustomError("by", "Only the service itself cancels as `system`.")
+        return value
+
+
+class ReschedulingIn(Body):
+    """Where to."""
+
+    slot_id: UUID
+    hold_id: UUID | None = None
+
+
+class ReportIn(Body):
+    """What happened."""
+
+    state: BookingState
+    detail: FreeText | None = None
+    sent_to_emergency: bool = Field(
+        default=False, description="The doctor sent the patient on to the emergency department."
+    )
+
+    @field_validator("state")
+    @classmethod
+    def _came_or_not(cls, value: BookingState) -> BookingState:
+        if value not in {BookingState.FULFILLED, BookingState.NOSHOW}:
+            raise PydanticCustomError("state", "A report says fulfilled or noshow.")
+        return value
+
+
+class BookedSlot(Answer):
+    """When and how."""
+
+    id: UUID
+    starts_at: datetime = Field(description="In the territory's zone.")
+    ends_at: datetime
+    modes: list[str]
+    specialty: str | None
+    note: str | None
+
+
+class BookedPractitioner(Answer):
+    """Who sees the patient; null while a centre has not named anybody."""
+
+    id: UUID
+    rpps: str
+    family_name: str
+    given_name: str
+    specialty: str | None
+
+
+class BookedLocation(Answer):
+    """Where."""
+
+    id: UUID
+    name: str
+    address: str | None
+    postal_code: str | None
+    commune: str
+    latitude: float
+    longitude: float
+    reduced_mobility: bool
+    phone: str | None
+
+
+class RequestedBy(Answer):
+    """Who asked: organization, role, and the person its software asserts."""
+
+    organization_id: UUID
+    organization_type: str
+    role: str
+    person: dict[str, str] | None
+    on_behalf_of: dict[str, Any] | None
+
+
+class ReportOut(Answer):
+    """What happened, as the doctor's side says."""
+
+    state: BookingState
+    detail: str | None
+    sent_to_emergency: bool
+    reported_at: datetime
+
+
+class CancellationOut(Answer):
+    """Who gave it up, when and why."""
+
+    by: CancelledBy
+    reason: str | None
+    at: datetime
+
+
+class BookingOut(Answer):
+    """A booking, for its two sides."""
+
+    id: UUID
+    state: BookingState
+    slot: BookedSlot
+    practitioner: BookedPractitioner | None
+    location: BookedLocation
+    territory: str
+    patient_file_id: UUID
+    patient: PatientOut | None = Field(None, description="Given when a booking is read.")
+    case_id: str | None
+    call_id: UUID | None
+    motive: str | None
+    reason_text: str | None
+    requested_by: RequestedBy
+    overbooked: bool
+    override_reason: str | None
+    cancellation: CancellationOut | None
+    report: ReportOut | None
+    warnings: list[str] = Field(
+        default=[], description="Codes that ask for care though they did not forbid the booking."
+    )
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class EventOut(Answer):
+    """One thing that happened."""
+
+    id: UUID
+    type: str
+    occurred_at: datetime
+    role: str | None
+    organization_id: UUID | None
+    person: dict[str, str] | None
+    data: dict[str, Any]
+
+
+class HistoryOut(Answer):
+    """What happened to a booking, oldest first."""
+
+    items: list[EventOut]
+
+
+def booking_out(booking: Booking) -> BookingOut:
+    """Render a booking."""
+    zone = booking.zone
+
+    def at(value: datetime) -> datetime:
+        return local(value, zone)
+
+    return BookingOut.model_validate(
+        {
+            "id": booking.id,
+            "state": booking.state,
+            "slot": {
+                **booking.slot,
+                "starts_at": at(booking.starts_at),
+                "ends_at": at(booking.ends_at),
+            },
+            "practitioner": booking.practitioner,
+            "location": booking.location,
+            "territory": booking.territory,
+            "patient_file_id": booking.patient_file_id,
+            "patient": booking.patient and patient_members(booking.patient),
+            "case_id": booking.case_id,
+            "call_id": booking.call_id,
+            "motive": booking.motive,
+            "reason_text": booking.reason_text,
+            "requested_by": {
+                "organization_id": booking.organization_id,
+                "organization_type": booking.organization_type,
+                "role": booking.role,
+                "person": booking.person,
+                "on_behalf_of": booking.on_behalf_of,
+            },
+            "overbooked": booking.overbooked,
+            "override_reason": booking.override_reason,
+            "cancellation": booking.cancelled_at
+            and {
+                "by": booking.cancelled_by,
+                "reason": booking.cancel_reason,
+                "at": at(booking.cancelled_at),
+            },
+            "report": booking.reported_at
+            and {
+                "state": booking.state,
+                "detail": booking.report_detail,
+                "sent_to_emergency": booking.sent_to_emergency,
+                "reported_at": at(booking.reported_at),
+            },
+            "warnings": [booking.motive]
+            if booking.motive and vital(booking.motive) is Vital.WARN
+            else [],
+            "version": booking.version,
+            "created_at": at(booking.created_at),
+            "updated_at": at(booking.updated_at),
+        }
+    )
+
+
+def event_out(event: Event) -> EventOut:
+    """Render one event of the history."""
+    return EventOut.model_validate(event)

@@ -1,0 +1,158 @@
+"""Statement parts: may this call be booked for, whose file is it, and the orientation it gets."""
+
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    ScalarSelect,
+    SmallInteger,
+    Text,
+    Uuid,
+    and_,
+    case,
+    exists,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from service.calls.domain import MASK, Action, Outcome, allowing
+from service.calls.tables import call_outcomes, calls
+from service.identity import Actor, Role
+from service.kernel import events
+from service.kernel.sql import bind, flag, texts
+
+_c = calls.c
+_JSON = JSONB(none_as_null=True)
+
+
+def visible() -> ColumnElement[bool]:
+    """The rule of who sees a call: regulation staff of its organization, granted its territory.
+
+    Parameters: caller_regulates, caller_organization_id, caller_territories.
+    """
+    return and_(
+        flag("caller_regulates"),
+        _c.organization_id == bind("caller_organization_id", Uuid),
+        _c.territory == func.any(texts("caller_territories")),
+    )
+
+
+def caller(actor: Actor) -> dict[str, Any]:
+    """Return the parameters of `visible`; `slots.parts.caller` holds them too."""
+    return {
+        "caller_regulates": actor.regulates,
+        "caller_organization_id": actor.organization_id,
+        "caller_territories": list(actor.territories),
+    }
+
+
+def bookable_call() -> ColumnElement[bool]:
+    """True when the call exists, the caller sees it, and its state allows booking.
+
+    Parameters: call_id and those of `visible`.
+    """
+    return exists(
+        select(1).where(
+            _c.id == bind("call_id", Uuid), visible(), _c.state.in_(allowing(Action.BOOK))
+        )
+    )
+
+
+def call_has_code(codes: ColumnElement[Any]) -> ColumnElement[bool]:
+    """True when motive, priority or care level is among these codes. Parameters: call_id."""
+    return exists(
+        select(1).where(
+            _c.id == bind("call_id", Uuid),
+            or_(
+                _c.motive == func.any(codes),
+                _c.priority == func.any(codes),
+                _c.care_level == func.any(codes),
+            ),
+        )
+    )
+
+
+def call_file() -> ScalarSelect[UUID]:
+    """The call's patient file, null when it has none. Parameters: call_id."""
+    return select(_c.patient_file_id).where(_c.id == bind("call_id", Uuid)).scalar_subquery()
+
+
+def orient(after: CTE, *, booking_id: ColumnElement[UUID]) -> tuple[CTE, CTE, CTE]:
+    """Give the call of a booking its outcome `slot_orientation`, and tell it.
+
+    `after` has the one row of the new booking; without a call_id nothing is written. Returns the
+    outcome, the call (id, territory) and the event. A regulator who books has regulated the call.
+    Parameters: call_id, outcome_id and `Origin.parameters()`.
+    """
+    outcome = (
+        insert(call_outcomes)
+        .from_select(
+            ["id", "call_id", "outcome", "booking_id", "client_id"],
+            select(
+                bind("outcome_id", Uuid),
+                bind("call_id", Uuid),
+                literal(Outcome.SLOT_ORIENTATION.value, Text),
+                booking_id,
+                bind("event_client_id", Uuid),
+            )
+            .select_from(after)
+            .where(bind("call_id", Uuid).is_not(None)),
+        )
+        .returning(call_outcomes.c.id, call_outcomes.c.call_id, call_outcomes.c.booking_id)
+        .cte("oriented_outcome")
+    )
+    bit = literal(MASK[Outcome.SLOT_ORIENTATION], SmallInteger)
+    call = (
+        update(calls)
+        .where(_c.id == outcome.c.call_id)
+        .values(
+            outcome_mask=_c.outcome_mask.bitwise_or(bit),
+            regulated_by=case(
+                (
+                    and_(_c.regulated_by.is_(None), bind("event_role", Text) == Role.REGULATOR),
+                    _caller(),
+                ),
+                else_=_c.regulated_by,
+            ),
+            version=_c.version + 1,
+        )
+        .returning(_c.id, _c.territory)
+        .cte("oriented_call")
+    )
+    event = events.part(
+        "call.outcome_added",
+        call.join(outcome, true()),
+        subject=call.c.id,
+        territory=call.c.territory,
+        data=func.jsonb_build_object(
+            "outcome",
+            Outcome.SLOT_ORIENTATION.value,
+            "outcome_id",
+            outcome.c.id,
+            "booking_id",
+            outcome.c.booking_id,
+        ),
+        many=True,
+        name="call_event",
+    )
+    return outcome, call, event
+
+
+def _caller() -> ColumnElement[Any]:
+    """Who acts, as `Actor.named` writes it."""
+    return func.jsonb_build_object(
+        "client_id",
+        bind("event_client_id", Uuid),
+        "role",
+        bind("event_role", Text),
+        "person",
+        bind("event_person", _JSON),
+    )

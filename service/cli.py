@@ -1,0 +1,322 @@
+"""Composition root of the command line: `snp COMMAND --help` says more about each.
+
+Commands are thin. What goes wrong is told in one sentence on stderr: exit code 2 for a mistake in
+the command itself, 1 for anything else. Each command imports what it needs: the health check of a
+container must not load the whole service every few seconds.
+"""
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from http.client import HTTPConnection, HTTPException
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from uuid import UUID
+
+import typer
+from typer.exceptions import TyperException
+
+from service.kernel.settings import Settings
+
+if TYPE_CHECKING:
+    from service.identity import Role
+    from service.kernel.db import UnitOfWork
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Broker of unscheduled-care slots. Settings are environment variables SNP_*.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+keys = typer.Typer(help="The secret keys of an installation.", no_args_is_help=True)
+clients = typer.Typer(help="Client software, and what it may do.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
+app.add_typer(clients, name="clients")
+
+Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Default: SNP_PORT.")]
+Host = Annotated[str | None, typer.Option(help="Default: SNP_HOST.")]
+
+
+class Refused(Exception):
+    """The command cannot be done as given; the message is the sentence to show."""
+
+
+def main() -> None:
+    """Run `snp`."""
+    try:
+        code = app(prog_name="snp", standalone_mode=False)
+    except TyperException as mistake:
+        if mistake.format_message():  # else the help was shown
+            _say(f"{mistake.format_message()} See snp --help.")
+        code = mistake.exit_code
+    except Exception as error:
+        from service.sentences import sentence
+
+        told = str(error) if isinstance(error, Refused) else sentence(error)
+        if told is None:
+            raise
+        _say(told)
+        code = 1
+    sys.exit(code)
+
+
+def _say(sentence: str) -> None:
+    typer.echo(f"snp: {' '.join(sentence.split())}", err=True)
+
+
+# --- serving --------------------------------------------------------------------------------------
+
+
+@app.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Server processes.")] = 1,
+) -> None:
+    """Serve the API until told to stop; requests under way are finished first (10 s at most)."""
+    from service import serving
+
+    settings = Settings()
+    serving.run(
+        settings,
+        settings.host if host is None else host,
+        settings.port if port is None else port,
+        workers,
+    )
+
+
+@app.command()
+def demo(
+    port: Port = None,
+    data_dir: Annotated[Path, typer.Option(help="Where its data is kept.")] = Path("var/demo"),
+) -> None:
+    """Serve invented people on this machine: the Indre of 2022, and free slots for today.
+
+    The database is embedded, unless SNP_DATABASE_URL names one. A restart keeps the data.
+    """
+    from service import serving
+    from service.demo import run
+
+    settings = Settings()
+    number = settings.port if port is None else port
+    with serving.until_told(), serving.listen("127.0.0.1", number) as listener:
+        run.run(
+            data_dir,
+            serving.address(listener),
+            settings,
+            lambda ours, ready: serving.serve(ours, listener, ready),
+        )
+
+
+@app.command()
+def health(host: Host = None, port: Port = None) -> None:
+    """Ask the server on this machine whether it is alive: exit code 0 if so (for containers)."""
+    settings = Settings()
+    found = settings.host if host is None else host
+    here = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(found, found)  # noqa: S104  not listening
+    connection = HTTPConnection(here, settings.port if port is None else port, timeout=3)
+    try:
+        connection.request("GET", "/health/live")
+        status = connection.getresponse().status
+    except (OSError, HTTPException) as error:
+        raise Refused(f"No server answers on {here} port {connection.port} ({error}).") from error
+    finally:
+        connection.close()
+    if status != 200:  # noqa: PLR2004
+        raise Refused(f"The server on {here} port {connection.port} answers {status}.")
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database's schema to the newest revision, as its owner (SNP_OWNER_DATABASE_URL)."""
+    from service.kernel.migrations import head, upgrade
+
+    url = Settings().owner_database_url
+    if url is None:
+        raise Refused(
+            "No owner: set SNP_OWNER_DATABASE_URL to the database's URL as the role that owns it."
+        )
+    upgrade(url.get_secret_value())
+    typer.echo(f"The schema is at revision {head()}.")
+
+
+@app.command()
+def openapi(
+    output: Annotated[Path | None, typer.Option(help="A file, instead of standard output.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Only tell whether the file is up to date.")
+    ] = False,
+) -> None:
+    """Write the API's description (OpenAPI 3.1); needs no database and no keys."""
+    from service.description import description
+
+    text = description()
+    if output is None:
+        typer.echo(text, nl=False)
+    elif not check:
+        output.write_text(text, encoding="utf-8")
+    elif not output.is_file() or output.read_text(encoding="utf-8") != text:
+        raise Refused(f"{output} is not what the code says: run make openapi.")
+
+
+# --- keys and clients -----------------------------------------------------------------------------
+
+
+@keys.command("generate")
+def generate_keys(
+    file: Annotated[Path, typer.Argument(help="A new file; an existing one is never touched.")],
+) -> None:
+    """Make new secret keys. Back them up: without them no patient's identity can be read again."""
+    from service.kernel.crypto import Keys, write_keys
+
+    try:
+        write_keys(file, Keys.generate())
+    except FileExistsError:
+        raise Refused(f"{file} exists already: keys are never overwritten.") from None
+    typer.echo(f"New keys are in {file}: back them up, and set SNP_KEYS_FILE={file}.")
+
+
+@clients.command("create")
+def create_client(
+    name: Annotated[str, typer.Option(help="What the software is called.")],
+    role: Annotated[str, typer.Option(help="regulator, osnp, doctor, pharmacist, ...")],
+    organization: Annotated[UUID, typer.Option(help="Id of its organization.")],
+    territory: Annotated[list[str], typer.Option(help="Such as 36; may be repeated.")],
+    practitioner: Annotated[
+        list[UUID] | None, typer.Option(help="Id of whom it acts for; may be repeated.")
+    ] = None,
+    valid_until: Annotated[
+        str | None, typer.Option(help="Such as 2027-01-01T00:00:00+01:00. Default: no end.")
+    ] = None,
+) -> None:
+    """Create client software with one grant; its secret is shown once."""
+    from service import directory, identity
+
+    granted, end = _role(role), _instant(valid_until)
+
+    async def work(uow: "UnitOfWork") -> identity.NewSecret:
+        found = await directory.organization(uow, organization)
+        if found is None:
+            raise Refused(f"No organization has the id {organization}.")
+        secret = await identity.create_client(uow, name=name)
+        await identity.give_grant(
+            uow,
+            client_id=secret.client_id,
+            role=granted,
+            organization_id=organization,
+            organization_type=found.type,
+            cpts_ids=found.cpts_ids,
+            territories=territory,
+            practitioner_ids=practitioner or (),
+            valid_until=end,
+        )
+        return secret
+
+    _show_secret(_in_database(work))
+
+
+@clients.command("list")
+def list_clients() -> None:
+    """List clients and their grants in force."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    from service import identity
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in ("id", "name", "role", "territories", "organization", "until", "revoked"):
+        table.add_column(title, no_wrap=True)
+    for row in _in_database(identity.list_clients):
+        table.add_row(*_cells(row))
+    console = Console(highlight=False, markup=False)
+    console.print(table, width=None if console.is_terminal else 250, crop=False)
+
+
+@clients.command("rotate")
+def rotate_client(
+    client_id: UUID,
+    grace_hours: Annotated[int, typer.Option(min=0, help="How long the old one works.")] = 24,
+) -> None:
+    """Give a client a new secret, shown once; the old one works for some hours more."""
+    from service import identity
+
+    _show_secret(
+        _in_database(lambda uow: identity.rotate_secret(uow, client_id, grace_hours=grace_hours))
+    )
+
+
+@clients.command("revoke")
+def revoke_client(client_id: UUID) -> None:
+    """Revoke a client and its grants, with effect on the next request."""
+    from service import identity
+
+    _in_database(lambda uow: identity.revoke_client(uow, client_id))
+    typer.echo(f"Client {client_id} is revoked.")
+
+
+# --- what commands share --------------------------------------------------------------------------
+
+
+def _in_database(work: "Callable[[UnitOfWork], Awaitable[T]]") -> T:
+    """Do one unit of work on the configured database, as the application's role."""
+    from service.kernel.crypto import Vault, load_keys
+    from service.kernel.db import Database
+
+    settings = Settings()
+    if settings.database_url is None:
+        raise Refused("No database: set SNP_DATABASE_URL.")
+    url, vault = settings.database_url.get_secret_value(), Vault(load_keys(settings))
+
+    async def run() -> T:
+        database = Database(url, settings, vault)
+        try:
+            async with database.unit_of_work() as uow:
+                return await work(uow)
+        finally:
+            await database.dispose()
+
+    return asyncio.run(run())
+
+
+def _show_secret(made: Any) -> None:
+    typer.echo(f"client_id      {made.client_id}")
+    typer.echo(f"client_secret  {made.client_secret}")
+    typer.echo("The secret is shown this once and kept nowhere.", err=True)
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    names = ("id", "name", "role", "territories", "organization_id", "valid_until", "revoked_at")
+    return tuple(_cell(row[name]) for name in names)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join(map(str, value))
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="minutes")
+    return "" if value is None else str(value)
+
+
+def _role(name: str) -> "Role":
+    from service.identity import Role
+
+    try:
+        return Role(name)
+    except ValueError:
+        raise Refused(f"No role is called {name}: choose among {', '.join(Role)}.") from None
+
+
+def _instant(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(f"{text} is not a time such as 2027-01-01T00:00:00+01:00.") from None
+    if instant.tzinfo is None:
+        raise Refused(f"{text} has no offset: write it such as 2027-01-01T00:00:00+01:00.")
+    return instant

@@ -1,0 +1,99 @@
+"""Brings into the demo's database what is missing: keys, the rows of 2022, the live part."""
+
+from pathlib import Path
+
+import asyncpg
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from service.demo import files
+from service.demo.database import connected
+from service.demo.failure import DemoError
+from service.demo.files import Credential
+from service.demo.indre import NAME, dataset
+from service.demo.repository import load, vacuum
+from service.kernel import installation
+from service.kernel.crypto import KeysError, Vault, load_keys
+from service.kernel.db import Database
+from service.kernel.embedded import Databases
+from service.kernel.settings import Settings
+from service.schema import metadata
+
+_DATASET = "SELECT dataset FROM installation"
+_SEALED = "SELECT id, family_name FROM patient_files WHERE family_name IS NOT NULL LIMIT 1"
+_UNTIDY = "SELECT relallvisible = 0 FROM pg_class WHERE oid = 'public.calls'::regclass"
+
+
+async def fill(
+    console: Console, folder: Path, settings: Settings, databases: Databases
+) -> list[Credential]:
+    """Do what is not yet done; return the credentials of the demo's clients."""
+    async with connected(databases.owner_url) as db:
+        await _ensure_keys(db, folder)
+        vault = Vault(load_keys(settings))
+        await _ensure_same_keys(db, vault, folder)
+    database = Database(databases.app_url, settings, vault)
+    try:
+        await _load(console, database)
+        await _tidy(console, databases.owner_url)
+        return await _live(database, files.read_clients(folder))
+    finally:
+        await database.dispose()
+
+
+async def _ensure_keys(db: "asyncpg.Connection[asyncpg.Record]", folder: Path) -> None:
+    """Make the folder's keys, unless rows were already written with some that are gone."""
+    path = folder / files.KEYS
+    if not path.exists() and await db.fetchval(_DATASET) is not None:
+        raise DemoError(
+            f"This database was filled with secret keys that are not in {path}: put them back, "
+            "or begin anew with an empty database in another data folder."
+        )
+    files.make_keys(folder)
+
+
+async def _ensure_same_keys(
+    db: "asyncpg.Connection[asyncpg.Record]", vault: Vault, folder: Path
+) -> None:
+    """Refuse keys that do not open what was written: a given database and another's folder."""
+    row = await db.fetchrow(_SEALED)
+    if row is None:
+        return
+    try:
+        vault.decrypt(row["family_name"], column="patient_files.family_name", row=row["id"])
+    except KeysError as error:
+        raise DemoError(
+            f"This database was filled with other secret keys than those of {folder}: use the "
+            "folder that it was filled from, or an empty database."
+        ) from error
+
+
+async def _load(console: Console, database: Database) -> None:
+    async with database.unit_of_work() as uow:
+        if await installation.dataset(uow) == NAME:
+            return
+    console.print("Drawing the Indre of 2022: about 5 seconds")
+    rows = dataset()
+    with _bar(console) as bar:
+        task = bar.add_task("Loading rows", total=rows.total)
+        async with database.unit_of_work() as uow:
+            await load(uow, rows, lambda done, total: bar.update(task, completed=done, total=total))
+
+
+async def _tidy(console: Console, owner_url: str) -> None:
+    """Vacuum once after loading, or at the next start if that was cut off."""
+    async with connected(owner_url) as db:
+        if not await db.fetchval(_UNTIDY):
+            return
+    console.print("Tidying the tables")
+    await vacuum(owner_url, sorted(metadata.tables))
+
+
+def _bar(console: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    return Progress(*columns, TimeElapsedColumn(), console=console)
+
+
+async def _live(database: Database, known: list[Credential]) -> list[Credential]:  # noqa: ARG001
+    """The seam of the live part: free slots of the next three days, organizations, clients."""
+    return known

@@ -1,0 +1,124 @@
+"""The patient file: the minimum needed to be received. Pure."""
+
+import re
+from dataclasses import dataclass
+from datetime import date, datetime
+from enum import StrEnum
+from uuid import UUID
+
+from service.kernel.crypto import Vault
+from service.kernel.errors import Invalid, NotFound
+
+
+class IdentityStatus(StrEnum):
+    """How far an identity is trusted (RNIV, FR Core identity-reliability)."""
+
+    PROV = "PROV"
+    RECUP = "RECUP"
+    VALI = "VALI"
+    QUAL = "QUAL"
+
+
+class Sex(StrEnum):
+    """National list `sexe` of the regulation hub."""
+
+    M = "M"
+    F = "F"
+    O = "O"  # noqa: E741  the national code
+    UN = "UN"
+
+
+class Purpose(StrEnum):
+    """Why somebody searches a patient; kept with the trace."""
+
+    REGULATION = "regulation"
+    CARE = "care"
+    BOOKING = "booking"
+    CORRECTION = "correction"
+
+
+class PatientFileNotFound(NotFound):
+    """No such file, or not for this caller: told in the same words."""
+
+    code = "patient-file-not-found"
+    title = "No patient file of this id is visible to you."
+
+
+class PatientInvalid(Invalid):
+    """The file breaks a rule."""
+
+    code = "patient-invalid"
+    title = "This patient file breaks a rule."
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """Who comes. Every member may be unknown; the age or the birth date is not.
+
+    `age` is an ISO 8601 duration (`P45Y`, `P3M`); `phone` is `+33...`; `commune` an INSEE code.
+    """
+
+    family_name: str | None = None
+    given_name: str | None = None
+    birth_date: date | None = None
+    age: str | None = None
+    sex: str | None = None
+    phone: str | None = None
+    commune: str | None = None
+    email: str | None = None
+    ins: str | None = None
+    identity_status: str = IdentityStatus.PROV
+    regular_doctor_rpps: str | None = None
+    long_term_illness: bool = False
+    reduced_mobility: bool = False
+    case_id: str | None = None
+
+    def key(self, vault: Vault, file_id: UUID) -> bytes:
+        """Return who this is for "no two live bookings that overlap".
+
+        The same names, birth date and sex give the same key, however they are written; an
+        incomplete identity is only itself.
+        """
+        if self.family_name and self.given_name and self.birth_date and self.sex:
+            return vault.blind_index(
+                self.family_name,
+                self.given_name,
+                self.birth_date.isoformat(),
+                self.sex,
+                purpose="patient_key",
+            )
+        return vault.blind_index(str(file_id), purpose="patient_file")
+
+
+@dataclass(frozen=True, slots=True)
+class PatientFile:
+    """A file as read by somebody who may see it."""
+
+    id: UUID
+    territory: str
+    patient: Patient
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """An exact search: name with birth date, phone, case id or INS; the first that is given."""
+
+    family_name: str | None = None
+    birth_date: date | None = None
+    phone: str | None = None
+    case_id: str | None = None
+    ins: str | None = None
+
+
+_INS_LENGTH = 15
+
+
+def ins_is_valid(ins: str) -> bool:
+    """Tell whether an INS has its shape and its key (97 - N mod 97; Corsica 2A = 19, 2B = 18)."""
+    if not re.fullmatch(r"[1-8]\d{4}(?:\d\d|2[AB])\d{8}", ins):
+        return False
+    number = int(ins[:13].replace("2A", "19").replace("2B", "18"))
+    return int(ins[13:]) == 97 - number % 97  # the arithmetic of the NIR key

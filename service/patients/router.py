@@ -1,0 +1,80 @@
+"""HTTP: patient files. Identity travels in bodies only, never in a URL."""
+
+from uuid import UUID
+
+from fastapi import APIRouter, Response
+
+from service.identity.http import CurrentActor, Guarded, refusals
+from service.kernel.errors import PreconditionFailed
+from service.kernel.http.deps import IdempotentOnce, IfMatch, Uow, tag
+from service.patients import usecases
+from service.patients.domain import PatientFileNotFound, PatientInvalid
+from service.patients.schemas import (
+    PatientFileOut,
+    PatientFilesOut,
+    PatientIn,
+    PatientPatch,
+    PatientSearch,
+    file_out,
+)
+
+router = APIRouter(prefix="/v1", tags=["patients"], route_class=Guarded)
+
+
+@router.post(
+    "/patient-files",
+    operation_id="patients.open",
+    status_code=201,
+    responses=refusals(PatientInvalid, idempotent=True),
+)
+async def open_file(
+    uow: Uow, actor: CurrentActor, once: IdempotentOnce, body: PatientIn, response: Response
+) -> PatientFileOut:
+    """Open a patient file for my organization."""
+    file = await once.create(
+        uow,
+        lambda: usecases.open_file(uow, actor, body.patient()),
+        again=lambda ids: usecases.read(uow, actor, ids[0]),
+        ids=lambda made: [made.id],
+    )
+    response.headers["Location"] = f"/v1/patient-files/{file.id}"
+    tag(response, file.version)
+    return file_out(file)
+
+
+@router.post("/patient-files/search", operation_id="patients.search", responses=refusals())
+async def search(uow: Uow, actor: CurrentActor, body: PatientSearch) -> PatientFilesOut:
+    """Find files that I may read: by name and birth date, phone, case id or INS. At most 20."""
+    found = await usecases.search(uow, actor, body.wanted())
+    return PatientFilesOut(items=[file_out(file) for file in found])
+
+
+@router.get(
+    "/patient-files/{file_id}",
+    operation_id="patients.read",
+    responses=refusals(PatientFileNotFound),
+)
+async def read(uow: Uow, actor: CurrentActor, file_id: UUID, response: Response) -> PatientFileOut:
+    """Read a file that my organization opened or booked on, or a patient booked with me."""
+    file = await usecases.read(uow, actor, file_id)
+    tag(response, file.version)
+    return file_out(file)
+
+
+@router.patch(
+    "/patient-files/{file_id}",
+    operation_id="patients.amend",
+    responses=refusals(PatientFileNotFound, PatientInvalid, PreconditionFailed),
+)
+async def amend(
+    uow: Uow,
+    actor: CurrentActor,
+    file_id: UUID,
+    body: PatientPatch,
+    if_match: IfMatch,
+    response: Response,
+) -> PatientFileOut:
+    """Correct a file (JSON merge patch; null removes). `If-Match` is honoured."""
+    file = await usecases.amend(uow, actor, file_id, body.changes(), if_match)
+    tag(response, file.version)
+    return file_out(file)

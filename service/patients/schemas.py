@@ -1,0 +1,207 @@
+"""JSON shapes of the room."""
+
+import re
+from datetime import date, datetime
+from typing import Annotated, Any, Self
+from uuid import UUID
+
+import phonenumbers
+from email_validator import EmailNotValidError, validate_email
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from service.directory import reference
+from service.kernel import clock
+from service.kernel.http.shapes import Answer, Body
+from service.patients.domain import (
+    IdentityStatus,
+    Patient,
+    PatientFile,
+    Purpose,
+    Sex,
+    Wanted,
+    ins_is_valid,
+)
+
+_FIRST_BIRTH_YEAR = 1890
+_AGE = re.compile(r"^P\d{1,3}[YMWD]$")
+_OLDEST = 130
+
+
+def _phone(value: str) -> str:
+    """Return the number as +33...; any country, overseas départements by their own prefix."""
+    try:
+        number = phonenumbers.parse(value, "FR")
+    except phonenumbers.NumberParseException:
+        number = None
+    if number is None or not phonenumbers.is_possible_number(number):
+        raise PydanticCustomError("phone", "Not a possible phone number: write +33600000000.")
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+
+def _email(value: str) -> str:
+    try:
+        return validate_email(value, check_deliverability=False).normalized.lower()
+    except EmailNotValidError:
+        # The library's own sentence quotes the address.
+        raise PydanticCustomError("email", "Not an e-mail address.") from None
+
+
+def _age(value: Any) -> Any:
+    if isinstance(value, bool) or value is None:
+        return value
+    text = f"P{value}Y" if isinstance(value, int) else str(value)
+    if not _AGE.match(text) or (text.endswith("Y") and int(text[1:-1]) > _OLDEST):
+        raise PydanticCustomError("age", "Whole years, or an ISO 8601 duration such as P3M.")
+    return text
+
+
+def _commune(value: str) -> str:
+    if reference.commune(value) is None:
+        raise PydanticCustomError("unknown_commune", "No commune has this INSEE code.")
+    return value
+
+
+def _birth_date(value: date) -> date:
+    if not value.year >= _FIRST_BIRTH_YEAR or value > clock.now().date():
+        raise PydanticCustomError("birth_date", "Not a birth date of somebody alive.")
+    return value
+
+
+def _ins(value: str) -> str:
+    if not ins_is_valid(value):
+        raise PydanticCustomError("ins", "An INS has 15 characters, the last two are its key.")
+    return value
+
+
+Name = Annotated[str, Field(min_length=1, max_length=100)]
+Phone = Annotated[str, Field(max_length=30), AfterValidator(_phone)]
+Email = Annotated[str, Field(max_length=254), AfterValidator(_email)]
+Age = Annotated[str, BeforeValidator(_age, json_schema_input_type=int | str)]
+CommuneCode = Annotated[str, Field(examples=["36044"]), AfterValidator(_commune)]
+BirthDate = Annotated[date, AfterValidator(_birth_date)]
+Ins = Annotated[str, AfterValidator(_ins)]
+Rpps = Annotated[str, Field(pattern=r"^\d{11}$")]
+CaseId = Annotated[str, Field(min_length=1, max_length=200, description="The caller's own id.")]
+
+
+class _Members(Body):
+    """What both opening and amending a file take."""
+
+    family_name: Name | None = None
+    given_name: Name | None = None
+    birth_date: BirthDate | None = None
+    age: Age | None = Field(None, description="Whole years or ISO 8601 duration (`P3M`).")
+    sex: Sex | None = None
+    phone: Phone | None = Field(None, examples=["+33600000000"])
+    commune: CommuneCode | None = Field(None, description="INSEE code.")
+    email: Email | None = None
+    ins: Ins | None = Field(None, description="Shown again only when the identity is QUAL.")
+    identity_status: IdentityStatus = IdentityStatus.PROV
+    regular_doctor_rpps: Rpps | None = None
+    long_term_illness: bool = False
+    reduced_mobility: bool = False
+    case_id: CaseId | None = None
+
+
+class PatientIn(_Members):
+    """A patient file: everything may be unknown but the age or the birth date."""
+
+    @model_validator(mode="after")
+    def _age_is_known(self) -> Self:
+        if self.birth_date is None and self.age is None:
+            raise PydanticCustomError("age_missing", "Give the birth date or the age.")
+        return self
+
+    def patient(self) -> Patient:
+        """Return the patient as the use cases want it."""
+        return Patient(**self.model_dump())
+
+
+class PatientPatch(_Members):
+    """JSON merge patch (RFC 7396) of a file: only the members to change; null removes."""
+
+    def changes(self) -> dict[str, Any]:
+        """Return the members that were sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class PatientSearch(Body):
+    """Exact search after normalisation, by one of the four ways; never a list of everybody."""
+
+    family_name: Name | None = None
+    birth_date: BirthDate | None = None
+    phone: Phone | None = None
+    case_id: CaseId | None = None
+    ins: Ins | None = None
+    purpose: Purpose
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if (self.family_name is None) != (self.birth_date is None):
+            raise PydanticCustomError(
+                "name_and_birth_date", "A family name is searched with a birth date."
+            )
+        ways = (self.family_name, self.phone, self.case_id, self.ins)
+        if sum(way is not None for way in ways) != 1:
+            raise PydanticCustomError(
+                "one_way", "Search by family_name and birth_date, or phone, or case_id, or ins."
+            )
+        return self
+
+    def wanted(self) -> Wanted:
+        """Return the search as the use cases want it."""
+        return Wanted(**self.model_dump(exclude={"purpose"}))
+
+
+class PatientOut(Answer):
+    """Who comes, for those who may know."""
+
+    family_name: str | None
+    given_name: str | None
+    birth_date: date | None
+    age: str | None
+    sex: Sex | None
+    phone: str | None
+    commune: str | None
+    email: str | None
+    ins: str | None = Field(description="Only of a qualified identity (QUAL).")
+    identity_status: IdentityStatus
+    regular_doctor_rpps: str | None
+    long_term_illness: bool
+    reduced_mobility: bool
+    case_id: str | None
+
+
+class PatientFileOut(PatientOut):
+    """A patient file."""
+
+    id: UUID
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class PatientFilesOut(Answer):
+    """At most 20 files."""
+
+    items: list[PatientFileOut]
+
+
+def patient_members(patient: Patient) -> dict[str, Any]:
+    """Render a patient; an INS leaves only with a qualified identity."""
+    members = {name: getattr(patient, name) for name in PatientOut.model_fields}
+    if patient.identity_status != IdentityStatus.QUAL:
+        members["ins"] = None
+    return members
+
+
+def file_out(file: PatientFile) -> PatientFileOut:
+    """Render a file."""
+    return PatientFileOut(
+        id=file.id,
+        version=file.version,
+        created_at=file.created_at,
+        updated_at=file.updated_at,
+        **patient_members(file.patient),
+    )

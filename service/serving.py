@@ -1,0 +1,131 @@
+"""Composition root of serving: a listening socket, uvicorn around the application, an orderly end.
+
+`snp serve` and `snp demo` both serve through here.
+"""
+
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import structlog
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from service.kernel.settings import Settings
+from service.main import create_app
+
+_DRAIN_SECONDS = 10
+# Longer than what clients keep an idle connection for: else we would close it just as they send.
+_KEEP_ALIVE_SECONDS = 75
+_OPTIONS: dict[str, Any] = {
+    "loop": "uvloop",
+    "http": "httptools",
+    "ws": "none",
+    "lifespan": "on",
+    "access_log": False,  # the application logs one line a request itself, without its path
+    "log_config": None,
+    "server_header": False,
+    "timeout_keep_alive": _KEEP_ALIVE_SECONDS,
+    "timeout_graceful_shutdown": _DRAIN_SECONDS,
+}
+
+log = structlog.get_logger()
+
+
+class CannotListen(Exception):
+    """The address cannot be had; the message says what to do."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Reserve an address (port 0: a free one); connections are taken once `serve` runs."""
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise CannotListen(_why_not(host, port, error)) from error
+    listener.set_inheritable(True)
+    return listener
+
+
+def _why_not(host: str, port: int, error: OSError) -> str:
+    return (
+        f"{host} port {port} cannot be listened on ({error.strerror or error}): "
+        "choose another with --port, or stop what uses it."
+    )
+
+
+def address(listener: socket.socket) -> str:
+    """Return the URL of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@contextmanager
+def until_told() -> Iterator[None]:
+    """Let Ctrl-C, SIGTERM and a closed terminal end the block in order: `finally` runs, no error.
+
+    By default SIGTERM and SIGHUP would end the process at once and leave its children behind.
+    """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # ignored under nohup: stays so
+            signal.signal(number, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        return
+
+
+class _Server(uvicorn.Server):
+    """Tells when it takes requests."""
+
+    def __init__(self, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._ready = ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._ready()
+
+
+def serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]) -> None:
+    """Serve in this process until told to stop; requests under way are finished first."""
+    config = uvicorn.Config(create_app(settings), **_OPTIONS)
+    try:
+        _Server(config, ready).run(sockets=[listener])
+    except OSError as error:  # another process began to listen meanwhile
+        host, port = listener.getsockname()[:2]
+        raise CannotListen(_why_not(host, port, error)) from error
+
+
+def serve_with_workers(
+    settings: Settings, listener: socket.socket, workers: int, ready: Callable[[], None]
+) -> None:
+    """Serve in several processes, each with its own pool; a worker that dies is replaced."""
+    create_app(settings)  # a mistake in the settings is told once, here
+    config = uvicorn.Config("service.main:create_app", factory=True, workers=workers, **_OPTIONS)
+    supervisor = Multiprocess(config, sockets=[listener])
+    ready()
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise CannotListen("A server process could not start: its reason stands above.")
+
+
+def run(settings: Settings, host: str, port: int, workers: int) -> None:
+    """`snp serve`: listen, serve, and log both ends."""
+    with listen(host, port) as listener:
+        where = address(listener)
+
+        def ready() -> None:
+            log.info("service.started", address=where, workers=workers)
+
+        with until_told():
+            if workers > 1:
+                serve_with_workers(settings, listener, workers, ready)
+            else:
+                serve(settings, listener, ready)
+        log.info("service.stopped", address=where)
