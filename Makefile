@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
 DATA ?= var/demo
-PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -q
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # One virtual environment; what development needs is a superset of what running needs.
 READY_TO_RUN := $(VENV)/.ready-to-run
 READY_TO_DEVELOP := $(VENV)/.ready-to-develop
@@ -28,7 +28,7 @@ check: $(READY_TO_DEVELOP) ## Look for faults without running tests; changes not
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
-	@$(BIN)/lint-imports
+	@$(BIN)/lint-imports --no-logo
 	@$(BIN)/python scripts/check_migrations.py
 	@$(BIN)/snp openapi --output openapi/openapi.json --check
 	@$(if $(wildcard scripts/build_docs.py),$(BIN)/python scripts/build_docs.py --check)
@@ -59,13 +59,13 @@ $(BIN)/python:
 	echo 'Python 3.11 or newer is needed, and there is none here (or name it: make PYTHON=...).' >&2; \
 	exit 1
 
-$(READY_TO_RUN): $(BIN)/python requirements.lock pyproject.toml
+$(READY_TO_RUN): $(BIN)/python requirements.lock
 	@test -e $(READY_TO_DEVELOP) || echo 'Installing the libraries (once, about a minute)'
 	@$(PIP) install --require-hashes -r requirements.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(READY_TO_DEVELOP): $(BIN)/python requirements-dev.lock pyproject.toml
+$(READY_TO_DEVELOP): $(BIN)/python requirements-dev.lock
 	@echo 'Installing the libraries and the tools (once, about a minute)'
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .

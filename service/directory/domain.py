@@ -3,7 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -117,6 +117,13 @@ class DirectoryInvalid(Invalid):
     title = "This directory entry breaks a rule."
 
 
+class SearchEmpty(Invalid):
+    """The search for a name holds no letter and no digit."""
+
+    code = "search-invalid"
+    title = "This search cannot be answered."
+
+
 # --- entries ------------------------------------------------------------------------------------
 
 
@@ -216,6 +223,12 @@ class Place:
     longitude: float
     reduced_mobility: bool
     practitioner_ids: tuple[UUID, ...]
+
+
+def changed_members(before: Any, after: Any) -> list[str]:
+    """Return the members in which two states of one entry differ."""
+    names = (field.name for field in fields(before))
+    return [name for name in names if getattr(before, name) != getattr(after, name)]
 
 
 def grant_communities(organization: Organization) -> list[UUID]:

@@ -150,12 +150,11 @@ class Shelf(Generic[Draft, Entry]):
         return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
-def _has_words(*columns: ColumnElement[str]) -> ColumnElement[bool]:
+def _has_words(text: ColumnElement[str]) -> ColumnElement[bool]:
     """True when every word of `words` is in the text, as `domain.words` folds it.
 
     Decomposed before it is lowered: under the C collation `lower` knows ASCII only.
     """
-    text: ColumnElement[str] = func.concat_ws(" ", *columns)
     for ligature, letters in (("œ", "oe"), ("Œ", "OE"), ("æ", "ae"), ("Æ", "AE")):
         text = func.replace(text, ligature, letters)
     bare = func.lower(func.normalize(text, literal_column("NFKD")))
@@ -248,7 +247,7 @@ PRACTITIONERS = Shelf[PractitionerDraft, Practitioner](
         ),
         "location": exists(_WORKS_AT.where(_pl.location_id == bind("location", Uuid))),
         "active": _p.active == flag("active"),
-        "words": _has_words(_p.family_name, _p.given_name),
+        "words": _has_words(_p.family_name + " " + _p.given_name),
     },
     columns=[f.name for f in fields(PractitionerDraft) if f.name != "location_ids"],
     read=lambda row: Practitioner(**{**row, "location_ids": frozenset(row["location_ids"])}),

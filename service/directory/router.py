@@ -16,6 +16,7 @@ from service.directory.domain import (
     OrganizationNotFound,
     OrganizationType,
     PractitionerNotFound,
+    SearchEmpty,
     TerritoryNotFound,
     words,
 )
@@ -39,7 +40,7 @@ from service.directory.schemas import (
     TerritoryOut,
 )
 from service.identity.http import CurrentActor, Guarded, refusals
-from service.kernel.errors import FieldError, Invalid, PreconditionFailed
+from service.kernel.errors import FieldError, PreconditionFailed
 from service.kernel.http.deps import LIMIT, Cursor, IdempotentOnce, IfMatch, Limit, Uow, tag
 from service.kernel.http.shapes import Answer, PageOut
 from service.kernel.paging import CursorInvalid, Page, PageRequest
@@ -64,13 +65,6 @@ Words = Annotated[
     ),
 ]
 Active = Annotated[bool | None, Query(description="Default: both.")]
-
-
-class SearchEmpty(Invalid):
-    """The search for a name holds no letter and no digit."""
-
-    code = "search-invalid"
-    title = "This search cannot be answered."
 
 
 def _words(q: str | None) -> list[str] | None:

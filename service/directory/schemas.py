@@ -197,18 +197,12 @@ class OrganizationPatch(_Patch):
         return sent
 
 
-class _InACommune(Answer):
-    commune: str | None = Field(description="INSEE code.")
-
-    @computed_field(description="The commune's name today; null if its code has ended.")  # type: ignore[prop-decorator]
-    @property
-    def commune_name(self) -> str | None:
-        """Return the name that goes with the code."""
-        found = reference.commune(self.commune) if self.commune else None
-        return found.name if found else None
+def _commune_name(code: str | None) -> str | None:
+    found = reference.commune(code) if code else None
+    return found.name if found else None
 
 
-class OrganizationOut(_InACommune):
+class OrganizationOut(Answer):
     """An organization."""
 
     id: UUID
@@ -217,10 +211,17 @@ class OrganizationOut(_InACommune):
     name: str
     finess: str | None
     siret: str | None
+    commune: str | None = Field(description="INSEE code.")
     phone: str | None
     cpts_ids: list[UUID]
     active: bool = Field(description="False: closed; kept because the past names it.")
     version: int
+
+    @computed_field(description="The commune's name today; null if its code has ended.")  # type: ignore[prop-decorator]
+    @property
+    def commune_name(self) -> str | None:
+        """Return the name that goes with the INSEE code."""
+        return _commune_name(self.commune)
 
 
 # --- practitioners ------------------------------------------------------------------------------
@@ -365,7 +366,7 @@ class LocationPatch(_Positioned, _Patch):
     active: bool | None = None
 
 
-class LocationOut(_InACommune):
+class LocationOut(Answer):
     """Where care is given."""
 
     id: UUID
@@ -374,9 +375,16 @@ class LocationOut(_InACommune):
     name: str
     address: str | None
     postal_code: str | None
+    commune: str = Field(description="INSEE code.")
     latitude: float
     longitude: float
     reduced_mobility: bool
     phone: str | None
     active: bool = Field(description="False: closed; the past names it.")
     version: int
+
+    @computed_field(description="The commune's name today; null if its code has ended.")  # type: ignore[prop-decorator]
+    @property
+    def commune_name(self) -> str | None:
+        """Return the name that goes with the INSEE code."""
+        return _commune_name(self.commune)

@@ -1,7 +1,7 @@
 """Use cases of the room. Writers are callers, or the operator at the command line (an `Origin`)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -23,6 +23,7 @@ from service.directory.domain import (
     PractitionerNotFound,
     Territory,
     TerritoryNotFound,
+    changed_members,
     check_keys,
     check_organization,
     check_position,
@@ -96,7 +97,8 @@ async def location(uow: UnitOfWork, location_id: UUID) -> Location:
 async def list_territories(uow: UnitOfWork, page: PageRequest) -> Page[Territory]:
     """Return territories by code: they have no age."""
     keys = page.after(_code)
-    found = await repository.list_territories(uow, limit=page.limit, after=keys and keys[0])
+    after = keys[0] if keys else None
+    found = await repository.list_territories(uow, limit=page.limit, after=after)
     return page.page(found, lambda entry: [entry.id])
 
 
@@ -183,7 +185,7 @@ async def amend_organization(
     check_territory(author, before.territory)
     expected.check(before.version, required=False)
     after = replace(before, **changes)
-    changed = _changed(before, after)
+    changed = changed_members(before, after)
     if not changed:
         return before
     if before.type == OrganizationType.CPTS and "type" in changed:
@@ -196,7 +198,7 @@ async def amend_organization(
     if {"type", "cpts_ids"} & set(changed):
         await follow_organization(uow, organization_id, after.type, grant_communities(after))
     await _tell(
-        *(uow, author, "organization.amended", organization_id, after.territory), changed=changed
+        uow, author, "organization.amended", organization_id, after.territory, changed=changed
     )
     return await organization(uow, organization_id)
 
@@ -260,7 +262,7 @@ async def amend_practitioner(
     after = replace(before, **changes)
     check_territory(author, before.territory, after.territory)
     expected.check(before.version, required=False)
-    changed = _changed(before, after)
+    changed = changed_members(before, after)
     if not changed:
         return before
     _refuse(
@@ -276,7 +278,7 @@ async def amend_practitioner(
         left=before.location_ids - after.location_ids,
     )
     await _tell(
-        *(uow, author, "practitioner.amended", practitioner_id, after.territory), changed=changed
+        uow, author, "practitioner.amended", practitioner_id, after.territory, changed=changed
     )
     return await practitioner(uow, practitioner_id)
 
@@ -318,7 +320,11 @@ async def create_location(uow: UnitOfWork, author: Author, draft: LocationDraft)
     location_id = new_id()
     await LOCATIONS.add(uow, location_id, _settled(draft))
     await _tell(
-        *(uow, author, "location.created", location_id, owner.territory),
+        uow,
+        author,
+        "location.created",
+        location_id,
+        owner.territory,
         organization_id=str(owner.id),
     )
     return await location(uow, location_id)
@@ -344,12 +350,16 @@ async def amend_location(
         check_territory(author, before.territory)
     expected.check(before.version, required=False)
     after = _settled(relocated(before, changes))
-    changed = _changed(before, after)
+    changed = changed_members(before, after)
     if not changed:
         return before
     await LOCATIONS.amend(uow, location_id, after)
     await _tell(
-        *(uow, author, "location.amended", location_id, before.territory),
+        uow,
+        author,
+        "location.amended",
+        location_id,
+        before.territory,
         organization_id=str(before.organization_id),
         changed=changed,
     )
@@ -382,12 +392,6 @@ async def _no_territory(uow: UnitOfWork, territory_id: str) -> list[FieldError]:
     if await repository.find_territory(uow, territory_id) is not None:
         return []
     return [FieldError("#/territory", "unknown-territory", TerritoryNotFound.title)]
-
-
-def _changed(before: Any, after: Any) -> list[str]:
-    """Return the members that differ; the version that a lock showed is none of them."""
-    names = (field.name for field in fields(before))
-    return [name for name in names if getattr(before, name) != getattr(after, name)]
 
 
 async def _tell(

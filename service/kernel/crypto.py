@@ -25,6 +25,7 @@ from service.kernel.settings import Settings
 _FORMAT = 1
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
+_SHORTEST = 2 + _NONCE_BYTES + 16  # an empty text, with its authentication tag
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}=?$")]
 
@@ -82,6 +83,8 @@ def _read(path: Path) -> str:
         return path.read_text(encoding="utf-8")
     except OSError as error:
         raise KeysError(f"The keys file {path} cannot be read: {error.strerror}.") from None
+    except UnicodeDecodeError:
+        raise KeysError(f"The keys file {path} is not a text file.") from None
 
 
 def write_keys(path: Path, keys: Keys) -> None:
@@ -118,7 +121,9 @@ class Vault:
         """Decrypt a stored value; a wrong key, row or column is an error, never garbage."""
         if stored is None:
             return None
-        if stored[0] != _FORMAT or stored[1] not in self._aead:
+        if len(stored) < _SHORTEST or stored[0] != _FORMAT:
+            raise KeysError(f"A value of {column} is not what this service encrypts.")
+        if stored[1] not in self._aead:
             raise KeysError(f"A value of {column} is encrypted with a key that is not loaded.")
         nonce, body = stored[2 : 2 + _NONCE_BYTES], stored[2 + _NONCE_BYTES :]
         try:
@@ -152,5 +157,7 @@ def _place(column: str, row: UUID) -> bytes:
 
 def normalised(value: str) -> str:
     """Keep letters and digits, casefolded, without accents: `Lefèvre-Noël` = `LEFEVRE NOEL`."""
-    decomposed = unicodedata.normalize("NFKD", value.casefold())
+    # Decomposing may yield capitals, and folding composed letters: so it is done before and after.
+    folded = unicodedata.normalize("NFKD", value).casefold()
+    decomposed = unicodedata.normalize("NFKD", folded)
     return "".join(character for character in decomposed if character.isalnum())

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Select, UpdateBase
-from sqlalchemy.dialects.postgresql.asyncpg import dialect
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 
 import service
+
+_DIALECT: Any = PGDialect_asyncpg
 
 
 def statements() -> Iterator[tuple[str, Select[Any] | UpdateBase]]:
@@ -28,8 +30,8 @@ def test_no_parameter_is_taken_for_a_column(name: str, statement: Any) -> None:
 
     Found when a booking's `motive` was about to be written into its call.
     """
-    plain = statement.compile(dialect=dialect())
+    plain = statement.compile(dialect=_DIALECT())
     if statement.is_insert and not plain.params.keys() - {c.name for c in statement.table.c}:
         return  # a plain INSERT names its columns on purpose
-    given = statement.compile(dialect=dialect(), column_keys=list(plain.params))
+    given = statement.compile(dialect=_DIALECT(), column_keys=list(plain.params))
     assert str(given) == str(plain), name

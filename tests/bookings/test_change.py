@@ -187,14 +187,13 @@ async def test_my_bookings_are_listed_newest_first_in_pages(world: World) -> Non
     ]
     for caller in (doctor, regulator):
         seen: list[str] = []
-        cursor = None
+        asked: dict[str, str | int] = {"limit": 2}
         while True:
-            more = {"cursor": cursor} if cursor else {}
-            page = (await caller.get("/v1/bookings", params={"limit": 2, **more})).json()
+            page = (await caller.get("/v1/bookings", params=asked)).json()
             seen += [b["id"] for b in page["items"]]
-            cursor = page["next_cursor"]
-            if cursor is None:
+            if page["next_cursor"] is None:
                 break
+            asked["cursor"] = page["next_cursor"]
         assert seen == made[::-1]
     found = (await regulator.get("/v1/bookings", params={"case_id": "C3"})).json()["items"]
     assert [b["id"] for b in found] == [made[3]]

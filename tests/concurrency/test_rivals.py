@@ -24,16 +24,17 @@ async def seats(database: Database, slot_id: str) -> tuple[int, int, int]:
         row = (
             await uow.execute(
                 text(
-                    """SELECT (SELECT booked FROM slots WHERE id = CAST(:slot AS uuid)),
+                    """SELECT (SELECT booked FROM slots WHERE id = CAST(:slot AS uuid)) AS seats,
                               (SELECT count(*) FROM bookings
-                               WHERE slot_id = CAST(:slot AS uuid) AND state <> 'cancelled'),
+                               WHERE slot_id = CAST(:slot AS uuid) 
+                               AND state <> 'cancelled') AS rows,
                               (SELECT count(*) FROM events WHERE type = 'booking.created'
-                               AND CAST(data->>'slot_id' AS uuid) = CAST(:slot AS uuid))"""
+                               AND CAST(data->>'slot_id' AS uuid) = CAST(:slot AS uuid)) AS told"""
                 ),
                 {"slot": slot_id},
             )
         ).one()
-    return row[0], row[1], row[2]
+    return row.seats, row.rows, row.told
 
 
 async def test_two_hundred_rivals_on_one_slot_give_one_booking(

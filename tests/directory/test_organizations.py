@@ -182,6 +182,18 @@ async def test_a_cpts_with_members_stays_one(world: World) -> None:
     assert (await manager.patch(path, {"type": "other"})).json()["type"] == "other"
 
 
+async def test_a_cpts_never_loses_its_kind_while_somebody_joins(world: World) -> None:
+    boss = await admin(world)
+    for _ in range(10):
+        cpts = await world.organization("cpts")
+        member = {"territory": world.territory, "type": "msp", "name": "M", "cpts_ids": [str(cpts)]}
+        joined, changed = await asyncio.gather(
+            boss.post("/v1/organizations", member),
+            boss.patch(f"/v1/organizations/{cpts}", {"type": "other"}),
+        )
+        assert (joined.status_code, changed.status_code) in {(201, 409), (422, 200)}
+
+
 async def test_lists_are_narrowed(world: World) -> None:
     manager = await world.manager()
     cpts = str(manager.organization_id)

@@ -8,8 +8,8 @@ import pytest
 from sqlalchemy import func, select
 
 from service.kernel.db import Database
-from service.kernel.ids import new_id
 from service.kernel.idempotency import idempotency_keys, sweep
+from service.kernel.ids import new_id
 from service.slots.tables import holds, slots
 from tests.conftest import Clock
 from tests.support import Caller, World, problem, soon
