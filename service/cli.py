@@ -199,8 +199,6 @@ def create_client(
 
     async def work(uow: "UnitOfWork") -> identity.NewSecret:
         found = await directory.organization(uow, organization)
-        if found is None:
-            raise Refused(f"No organization has the id {organization}.")
         secret = await identity.create_client(uow, name=name)
         await identity.give_grant(
             uow,
@@ -320,3 +318,7 @@ def _instant(text: str | None) -> datetime | None:
     if instant.tzinfo is None:
         raise Refused(f"{text} has no offset: write it such as 2027-01-01T00:00:00+01:00.")
     return instant
+
+
+if __name__ == "__main__":
+    main()

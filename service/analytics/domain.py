@@ -4,14 +4,14 @@ Facts and rules: report "Tour de France des CPTS" (28 June 2023), chapter 5, act
 not exclusive, so shares are of calls, never of mentions, and do not add up to one.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from zoneinfo import ZoneInfo
 
-from service.calls import MASK, Outcome
+from service.calls import Outcome, mask_of
 from service.kernel.errors import FieldError, Invalid
 
 AVOIDED_METHOD = "recorded_by_regulator_at_closure"
@@ -23,7 +23,6 @@ CATEGORIES: Mapping[str, tuple[Outcome, ...]] = {
     "prescription": (Outcome.PRESCRIPTION,),
     "other": (Outcome.PATIENT_UNREACHABLE, Outcome.REDIRECTED_TO_15, Outcome.OTHER),
 }
-_BITS = {name: sum(MASK[outcome] for outcome in of) for name, of in CATEGORIES.items()}
 
 
 class GroupBy(StrEnum):
@@ -109,9 +108,13 @@ class Waits:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What rows say: calls by outcome mask, avoided visits, waits."""
+    """What rows say of some calls: how many have which outcome, how long they waited."""
 
-    masks: Mapping[int, int] = field(default_factory=dict)
+    calls: int = 0
+    having: Mapping[Outcome, int] = field(default_factory=dict)
+    in_other: int = 0  # calls in the category "other", by one outcome or several
+    several: int = 0
+    without: int = 0
     avoided: int = 0
     waits: Waits = Waits()
 
@@ -124,7 +127,7 @@ class CategoryFigure:
     calls: int
     share: Decimal | None
     percent: int | None
-    detail: tuple[tuple[str, int], ...] | None
+    detail: tuple[tuple[Outcome, int], ...] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,53 +158,51 @@ class Figures:
 
 def figures(tally: Tally, of: Period) -> Figures:
     """Compute the figures of some calls of a period."""
-    calls = sum(tally.masks.values())
-    having = {name: _having(tally.masks, bits) for name, bits in _BITS.items()}
+    categories = tuple(_category(name, tally) for name in CATEGORIES)
     return Figures(
         period=of,
-        calls=calls,
-        monthly_mean=_quotient(calls, of.months, 1) if of.months else None,
-        outcomes=tuple(
-            CategoryFigure(
-                category=name,
-                calls=having[name],
-                share=share(having[name], calls),
-                percent=percent(having[name], calls),
-                detail=_detail(tally.masks, outcomes) if len(outcomes) > 1 else None,
-            )
-            for name, outcomes in CATEGORIES.items()
-        ),
-        outcome_mentions=sum(having.values()),
-        calls_with_several_outcomes=sum(
-            n for mask, n in tally.masks.items() if categories_in(mask) > 1
-        ),
-        calls_without_outcome=tally.masks.get(0, 0),
+        calls=tally.calls,
+        monthly_mean=_quotient(tally.calls, of.months, 1) if of.months else None,
+        outcomes=categories,
+        outcome_mentions=sum(category.calls for category in categories),
+        calls_with_several_outcomes=tally.several,
+        calls_without_outcome=tally.without,
         avoided=tally.avoided,
         waits=_waits(tally.waits),
     )
 
 
-def categories_in(mask: int) -> int:
-    """How many of the four categories a call with these outcomes counts in."""
-    return sum(1 for bits in _BITS.values() if mask & bits)
-
-
-def _having(masks: Mapping[int, int], bits: int) -> int:
-    return sum(n for mask, n in masks.items() if mask & bits)
-
-
-def _detail(masks: Mapping[int, int], outcomes: Iterable[Outcome]) -> tuple[tuple[str, int], ...]:
-    return tuple((outcome.value, _having(masks, MASK[outcome])) for outcome in outcomes)
+def _category(name: str, tally: Tally) -> CategoryFigure:
+    outcomes = CATEGORIES[name]
+    detail = tuple((outcome, tally.having.get(outcome, 0)) for outcome in outcomes)
+    calls = detail[0][1] if len(outcomes) == 1 else tally.in_other
+    return CategoryFigure(
+        category=name,
+        calls=calls,
+        share=share(calls, tally.calls),
+        percent=percent(calls, tally.calls),
+        detail=detail if len(outcomes) > 1 else None,
+    )
 
 
 def _waits(waits: Waits) -> WaitFigures:
     return WaitFigures(
         calls=waits.calls,
-        mean=None if not waits.calls else minutes(waits.total, waits.calls),
+        mean=minutes(waits.total, waits.calls) if waits.calls else None,
         median=None if waits.median is None else minutes(waits.median),
         p90=None if waits.p90 is None else minutes(waits.p90),
         within_60_share=share(waits.within_60, waits.calls),
     )
+
+
+def categories_in(mask: int) -> int:
+    """How many of the four categories a call with these outcomes counts in."""
+    return sum(1 for of in CATEGORIES.values() if mask & mask_of(of))
+
+
+# The masks of calls that count in two categories or more.
+SEVERAL = tuple(mask for mask in range(1 << len(Outcome)) if categories_in(mask) > 1)
+OTHER_MASK = mask_of(CATEGORIES["other"])
 
 
 # --- rounding: always half up, once, from the exact quotient --------------------------------------

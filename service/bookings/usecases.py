@@ -125,9 +125,9 @@ async def list_mine(
     uow: UnitOfWork, actor: Actor, wanted: Mapping[str, Any], page: PageRequest
 ) -> Page[Booking]:
     """Return my bookings, as requester and as doctor, newest first."""
-    keys = page.after()
+    keys = page.after(UUID)
     found = await repository.list_mine(
-        uow, actor, {**wanted, "before": keys and UUID(keys[0])}, page.limit
+        uow, actor, {**wanted, "before": keys and keys[0]}, page.limit
     )
     return page.page(found, lambda booking: [str(booking.id)])
 

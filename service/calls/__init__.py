@@ -13,8 +13,10 @@ from service.calls.domain import (
     CallNotFound,
     CallState,
     CallStateForbids,
+    Otherwise,
     Outcome,
     check_bookable,
+    mask_of,
 )
 from service.calls.usecases import readable, set_sent_to_emergency
 
@@ -24,8 +26,10 @@ __all__ = [
     "CallNotFound",
     "CallState",
     "CallStateForbids",
+    "Otherwise",
     "Outcome",
     "check_bookable",
+    "mask_of",
     "parts",
     "readable",
     "set_sent_to_emergency",

@@ -74,7 +74,8 @@ async def _load(console: Console, database: Database) -> None:
             return
     console.print("Drawing the Indre of 2022: about 5 seconds")
     rows = dataset()
-    console.print(f"Loading {rows.total} rows")
+    if not console.is_terminal:
+        console.print(f"Loading {rows.total} rows")
     with _bar(console) as bar:
         task = bar.add_task("Loading rows", total=rows.total)
         async with database.unit_of_work() as uow:

@@ -248,15 +248,12 @@ def check_territory(author: Author, *territories: str) -> None:
         raise ForeignTerritory
 
 
-def check_organization(author: Author, organization_id: UUID) -> None:
-    """Keep a doctor's side to the places of its own organization."""
-    if is_publisher(author) and author.organization_id != organization_id:
+def check_place(author: Author, organization_id: UUID, territory: str) -> None:
+    """Let a doctor's side write the places of its own organization; the others as above."""
+    if not (isinstance(author, Actor) and author.publishes):
+        check_territory(author, territory)
+    elif author.organization_id != organization_id:
         raise ForeignOrganization
-
-
-def is_publisher(author: Author) -> bool:
-    """Tell whether a doctor or delegate writes: bound by organization, not by territory."""
-    return isinstance(author, Actor) and author.publishes
 
 
 # --- identifiers --------------------------------------------------------------------------------

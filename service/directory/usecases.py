@@ -25,11 +25,10 @@ from service.directory.domain import (
     TerritoryNotFound,
     changed_members,
     check_keys,
-    check_organization,
+    check_place,
     check_position,
     check_territory,
     grant_communities,
-    is_publisher,
     placed,
     relocated,
 )
@@ -192,7 +191,7 @@ async def amend_organization(
         await _refuse_members(uow, organization_id)
     _refuse(
         *(check_keys({"finess": after.finess}) if keys and "finess" in changed else ()),
-        *await _no_communities(uow, after.cpts_ids),
+        *(await _no_communities(uow, after.cpts_ids) if "cpts_ids" in changed else ()),
     )
     await ORGANIZATIONS.amend(uow, organization_id, after)
     if {"type", "cpts_ids"} & set(changed):
@@ -309,14 +308,12 @@ async def create_location(uow: UnitOfWork, author: Author, draft: LocationDraft)
     Refusals: `foreign-organization` (a doctor's side), `foreign-territory` (a manager),
     `directory-invalid` (unknown organization or commune, far from its commune).
     """
-    check_organization(author, draft.organization_id)
     owner = await ORGANIZATIONS.find(uow, draft.organization_id)
     if owner is None:
         raise DirectoryInvalid(
             FieldError("#/organization_id", "unknown-organization", OrganizationNotFound.title)
         )
-    if not is_publisher(author):
-        check_territory(author, owner.territory)
+    check_place(author, owner.id, owner.territory)
     location_id = new_id()
     await LOCATIONS.add(uow, location_id, _settled(draft))
     await _tell(
@@ -345,9 +342,7 @@ async def amend_location(
     before = await LOCATIONS.lock(uow, location_id)
     if before is None:
         raise LocationNotFound
-    check_organization(author, before.organization_id)
-    if not is_publisher(author):
-        check_territory(author, before.territory)
+    check_place(author, before.organization_id, before.territory)
     expected.check(before.version, required=False)
     after = _settled(relocated(before, changes))
     changed = changed_members(before, after)

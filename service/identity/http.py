@@ -9,7 +9,6 @@ from typing import Annotated, Any
 from fastapi import Depends, Request, Response
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
-from starlette.exceptions import HTTPException
 
 from service.identity import usecases
 from service.identity.domain import (
@@ -21,7 +20,14 @@ from service.identity.domain import (
 )
 from service.identity.tokens import Tokens
 from service.kernel.db import TransactionLost
-from service.kernel.errors import DomainError
+from service.kernel.errors import (
+    BodyTooLarge,
+    DomainError,
+    Invalid,
+    Malformed,
+    Unavailable,
+    UnsupportedMediaType,
+)
 from service.kernel.http.deps import KeyMalformed, KeyReused
 from service.kernel.http.problems import problems
 
@@ -72,7 +78,7 @@ def _check_media_type(request: Request) -> None:
         return
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media not in _JSON_TYPES:
-        raise HTTPException(415)
+        raise UnsupportedMediaType
 
 
 _bearer = HTTPBearer(auto_error=False, description="Token from POST /oauth/token.")
@@ -89,4 +95,15 @@ CurrentActor = Annotated[Actor, Depends(_actor)]
 def refusals(*named: type[DomainError], idempotent: bool = False) -> dict[int | str, Any]:
     """Return the documented refusals of a guarded operation: its own, and the doorman's."""
     keyed = (KeyReused, KeyMalformed) if idempotent else ()
-    return problems(TokenInvalid, GrantEnded, RoleLacksOperation, *keyed, *named)
+    return problems(
+        Malformed,
+        TokenInvalid,
+        GrantEnded,
+        RoleLacksOperation,
+        BodyTooLarge,
+        UnsupportedMediaType,
+        *keyed,
+        Invalid,
+        *named,
+        Unavailable,
+    )

@@ -10,6 +10,8 @@ A room's error picks one family and a stable `code`; each face renders families 
     ├── Conflict              lost race, or the state does not allow it; says what blocks
     ├── Invalid               a rule is broken by the input; says where and what
     ├── Malformed             the input cannot be read at all
+    ├── BodyTooLarge          more than is read
+    ├── UnsupportedMediaType  not a form of input that is read
     ├── PreconditionRequired  a version must be named
     ├── PreconditionFailed    the named version is stale
     ├── TooMany               slow down
@@ -85,6 +87,20 @@ class Malformed(Invalid):
 
     code = "malformed"
     title = "The request cannot be read."
+
+
+class BodyTooLarge(DomainError):
+    """The body is larger than `SNP_MAX_BODY_BYTES`."""
+
+    code = "body-too-large"
+    title = "The body is too large."
+
+
+class UnsupportedMediaType(DomainError):
+    """The body is not JSON by its Content-Type."""
+
+    code = "unsupported-media-type"
+    title = "Send JSON: Content-Type: application/json."
 
 
 class PreconditionRequired(DomainError):

@@ -80,7 +80,7 @@ class PageRequest:
         items = list(rows[: self.limit])
         if len(rows) <= self.limit:
             return Page(items, None)
-        content = orjson.dumps([self._fingerprint(), list(key(items[-1]))])
+        content = orjson.dumps([self._fingerprint(), list(key(items[-1]))], default=str)
         return Page(items, base64.urlsafe_b64encode(content).decode().rstrip("="))
 
     def _fingerprint(self) -> str:

@@ -5,12 +5,11 @@ from datetime import date, datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-import phonenumbers
 from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from service.directory import reference
+from service.directory import phone_number, reference, rpps_number
 from service.kernel import clock
 from service.kernel.http.shapes import Answer, Body
 from service.patients.domain import (
@@ -29,14 +28,17 @@ _OLDEST = 130
 
 
 def _phone(value: str) -> str:
-    """Return the number as +33...; any country, overseas départements by their own prefix."""
-    try:
-        number = phonenumbers.parse(value, "FR")
-    except phonenumbers.NumberParseException:
-        number = None
-    if number is None or not phonenumbers.is_possible_number(number):
+    number = phone_number(value)
+    if number is None:
         raise PydanticCustomError("phone", "Not a possible phone number: write +33600000000.")
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+    return number
+
+
+def _rpps(value: str) -> str:
+    number = rpps_number(value)
+    if number is None:
+        raise PydanticCustomError("rpps", "An RPPS has 11 digits.")
+    return number
 
 
 def _email(value: str) -> str:
@@ -81,7 +83,7 @@ Age = Annotated[str, BeforeValidator(_age, json_schema_input_type=int | str)]
 CommuneCode = Annotated[str, Field(examples=["36044"]), AfterValidator(_commune)]
 BirthDate = Annotated[date, AfterValidator(_birth_date)]
 Ins = Annotated[str, AfterValidator(_ins)]
-Rpps = Annotated[str, Field(pattern=r"^\d{11}$")]
+Rpps = Annotated[str, Field(max_length=20), AfterValidator(_rpps)]
 CaseId = Annotated[str, Field(min_length=1, max_length=200, description="The caller's own id.")]
 
 

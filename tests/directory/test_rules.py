@@ -16,7 +16,7 @@ from service.directory.domain import (
     LocationDraft,
     Organization,
     check_keys,
-    check_organization,
+    check_place,
     check_position,
     check_territory,
     finess_key_fits,
@@ -202,9 +202,15 @@ def test_no_other_role_writes_by_territory(role: Role) -> None:
 @pytest.mark.parametrize("role", [Role.DOCTOR, Role.DELEGATE])
 def test_a_doctors_side_keeps_to_its_own_organization(role: Role) -> None:
     own = uuid4()
-    check_organization(caller(role, organization_id=own), own)
+    check_place(caller(role, "18", organization_id=own), own, "36")
     with pytest.raises(ForeignOrganization):
-        check_organization(caller(role, organization_id=own), uuid4())
+        check_place(caller(role, "36", organization_id=own), uuid4(), "36")
+
+
+def test_managers_write_the_places_of_their_territories() -> None:
+    check_place(caller(Role.MANAGER, "36"), uuid4(), "36")
+    with pytest.raises(ForeignTerritory):
+        check_place(caller(Role.MANAGER, "36"), uuid4(), "18")
 
 
 def test_a_cpts_is_a_community_of_its_own_callers() -> None:

@@ -22,18 +22,20 @@ _STATUS: dict[type[DomainError], int] = {
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.PreconditionFailed: 412,
+    errors.BodyTooLarge: 413,
+    errors.UnsupportedMediaType: 415,
     errors.Invalid: 422,
     errors.PreconditionRequired: 428,
     errors.TooMany: 429,
     errors.Unavailable: 503,
 }
 
-_HTTP_CODES = {
-    400: "malformed",
-    404: "not-found",
-    405: "method-not-allowed",
-    413: "body-too-large",
-    415: "unsupported-media-type",
+# What the framework itself refuses, in our words.
+_FRAMEWORK: dict[int, type[DomainError]] = {
+    400: errors.Malformed,
+    404: errors.NotFound,
+    413: errors.BodyTooLarge,
+    415: errors.UnsupportedMediaType,
 }
 
 log = structlog.get_logger()
@@ -177,8 +179,11 @@ def install(app: FastAPI) -> None:
 
     async def http(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)  # noqa: S101
-        code = _HTTP_CODES.get(error.status_code, "error")
+        refusal = _FRAMEWORK.get(error.status_code)
+        if refusal is not None:
+            return render(request, refusal())
         title = HTTPStatus(error.status_code).phrase
+        code = title.lower().replace(" ", "-")
         return problem(request, error.status_code, code, title, headers=error.headers)
 
     async def lost(request: Request, _: Exception) -> Response:
