@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from service.kernel.db import UnitOfWork
 
 T = TypeVar("T")
+_WIDE = 300
 
 app = typer.Typer(
     help="Broker of unscheduled-care slots. Settings are environment variables SNP_*.",
@@ -227,11 +228,12 @@ def list_clients() -> None:
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for title in ("id", "name", "role", "territories", "organization", "until", "revoked"):
-        table.add_column(title, no_wrap=True)
+        table.add_column(title, overflow="fold")
     for row in _in_database(identity.list_clients):
         table.add_row(*_cells(row))
-    console = Console(highlight=False, markup=False)
-    console.print(table, width=None if console.is_terminal else 250, crop=False)
+    # What reads a pipe wants each client on one line.
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(width=width, highlight=False, markup=False).print(table)
 
 
 @clients.command("rotate")

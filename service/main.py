@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from service.analytics.router import router as analytics
 from service.bookings.router import router as bookings
 from service.calls.router import router as calls
 from service.directory.router import router as directory
@@ -68,7 +69,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         calls,
         patients,
         bookings,
+        analytics,
     ):
         app.include_router(router)
-    docs.mount(app)
+    docs.install(app)
     return app

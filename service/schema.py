@@ -9,4 +9,6 @@ import service.kernel.idempotency
 import service.kernel.installation
 import service.patients.tables
 import service.slots.tables  # noqa: F401
-from service.kernel.tables import metadata as metadata
+from service.kernel.tables import metadata
+
+__all__ = ["metadata"]

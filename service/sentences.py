@@ -1,5 +1,6 @@
 """One sentence for the operator about what went wrong outside of the code."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +12,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from service.demo.failure import DemoError
 from service.kernel.crypto import KeysError
-from service.kernel.db import asyncpg_url
+from service.kernel.db import DatabaseDefect, asyncpg_url
 from service.kernel.embedded import EmbeddedError
 from service.kernel.errors import DomainError, Invalid
 from service.kernel.settings import Settings
@@ -43,6 +44,12 @@ def _refused(error: BaseException) -> str:
     return f"The database refuses: {_first_line(error)}."
 
 
+def _denied(error: DatabaseDefect) -> str | None:
+    """A login or a right that is refused is the operator's matter; the rest is a defect."""
+    denied = re.match("SQLSTATE (28|3D|42501)", str(error))
+    return f"The database refuses: {_first_line(error)}." if denied else None
+
+
 def _schema(error: CommandError) -> str:
     return f"The schema cannot be migrated: {_first_line(error)}."
 
@@ -72,6 +79,12 @@ def _url(_: Exception) -> str | None:
     return None
 
 
+def _parameter(error: TypeError) -> str | None:
+    """Blame what the driver does not take from a database URL."""
+    found = re.search(r"connect\(\) got an unexpected keyword argument '(\w+)'", str(error))
+    return f"The parameter {found[1]} of a database URL is not known here." if found else None
+
+
 def _first_line(error: BaseException) -> str:
     return str(error).partition("\n")[0].rstrip(". ")
 
@@ -81,7 +94,9 @@ _TOLD: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
     (DomainError, _refusal),
     (ValidationError, _setting),
     ((DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError), _refused),
+    (DatabaseDefect, _denied),
     (CommandError, _schema),
     (OSError, _system),
     ((ValueError, ArgumentError), _url),
+    (TypeError, _parameter),
 )

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from service.calls import Outcome, mask_of
@@ -66,7 +67,7 @@ class Period:
         numbers = range(_month_number(self.from_) + 1, _month_number(self.to) + 1)
         firsts = [date(n // 12, n % 12 + 1, 1) for n in numbers]
         cuts = [self.from_, *(day for day in firsts if day < self.to), self.to]
-        return [Period(start, end) for start, end in zip(cuts, cuts[1:], strict=False)]
+        return [Period(start, end) for start, end in pairwise(cuts)]
 
     @property
     def key(self) -> str:

@@ -24,13 +24,12 @@ from sqlalchemy import (
 )
 
 from service.analytics.domain import OTHER_MASK, SEVERAL, Tally, Waits
-from service.calls import MASK, Otherwise, Outcome
-from service.calls.tables import calls
+from service.calls import MASK, Otherwise, Outcome, parts
 from service.kernel.db import UnitOfWork
 from service.kernel.sql import bind
 from service.kernel.tables import Instant
 
-_c = calls.c
+_c = parts.call.c
 
 _SCOPES: Mapping[str, ColumnElement[bool]] = {
     "territory": _c.territory == bind("territory", Text),
@@ -51,7 +50,7 @@ def _calls(*conditions: ColumnElement[bool]) -> ColumnElement[int]:
 def _columns() -> list[ColumnElement[Any]]:
     """What is counted of a range of calls. Constants are written out: the planner sees them."""
     waited = _c.first_attempt_at - _c.callback_requested_at
-    several = literal_column(f"'{{{','.join(map(str, SEVERAL))}}}'::smallint[]")
+    several: ColumnElement[Any] = literal_column(f"'{{{','.join(map(str, SEVERAL))}}}'::smallint[]")
     quantiles = func.percentile_cont(literal_column("ARRAY[0.5, 0.9]")).within_group(waited)
     return [
         _calls().label("calls"),
@@ -88,7 +87,7 @@ def _tally(scope: str, *, by_cpts: bool) -> Select[Any]:
         key = [_c.cpts_id.label("cpts_id"), func.grouping(_c.cpts_id).label("everything")]
     counted = (
         select(*key, *_columns())
-        .select_from(calls)
+        .select_from(parts.call)
         .where(
             _SCOPES[scope],
             _c.received_at >= ranges.c.starts_at,
@@ -98,13 +97,9 @@ def _tally(scope: str, *, by_cpts: bool) -> Select[Any]:
         .correlate(ranges)
     )
     if by_cpts:
-        counted = counted.group_by(func.grouping_sets(_none(), _c.cpts_id))
+        counted = counted.group_by(func.grouping_sets(literal_column("()"), _c.cpts_id))
     figures = counted.lateral("figures")
     return select(ranges.c.n, *figures.c).select_from(ranges.join(figures, true()))
-
-
-def _none() -> ColumnElement[Any]:
-    return literal_column("()")
 
 
 async def tally(

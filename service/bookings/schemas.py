@@ -16,7 +16,7 @@ from service.bookings.domain import (
     Vital,
     vital,
 )
-from service.directory import reference
+from service.directory import LocationCard, PractitionerCard, reference
 from service.kernel.events import Event
 from service.kernel.http.shapes import Answer, Body, local
 from service.patients import CaseId, PatientIn, PatientOut, patient_members
@@ -170,30 +170,6 @@ class BookedSlot(Answer):
     note: str | None
 
 
-class BookedPractitioner(Answer):
-    """Who sees the patient; null while a centre has not named anybody."""
-
-    id: UUID
-    rpps: str
-    family_name: str
-    given_name: str
-    specialty: str | None
-
-
-class BookedLocation(Answer):
-    """Where."""
-
-    id: UUID
-    name: str
-    address: str | None
-    postal_code: str | None
-    commune: str
-    latitude: float
-    longitude: float
-    reduced_mobility: bool
-    phone: str | None
-
-
 class RequestedBy(Answer):
     """Who asked: organization, role, and the person its software asserts."""
 
@@ -227,8 +203,8 @@ class BookingOut(Answer):
     id: UUID
     state: BookingState
     slot: BookedSlot
-    practitioner: BookedPractitioner | None
-    location: BookedLocation
+    practitioner: PractitionerCard | None
+    location: LocationCard
     territory: str
     patient_file_id: UUID
     patient: PatientOut | None = Field(None, description="Given when a booking is read.")

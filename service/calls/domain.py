@@ -204,8 +204,12 @@ def after(state: CallState, action: Action) -> CallState:
     """Return the state that an action leads to. Refusal: `call-state`."""
     target = TRANSITIONS[state].get(action)
     if target is None:
-        raise CallStateForbids(state=state.value, action=action.value)
+        raise _forbidden(state, action)
     return target
+
+
+def _forbidden(state: CallState, action: Action, detail: str | None = None) -> CallStateForbids:
+    return CallStateForbids(detail, state=state.value, action=action.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -374,11 +378,7 @@ def callback_flag(call: Call, *, wanted: bool) -> dict[str, Any]:
         }
     state = after(call.state, Action.WITHDRAW_CALLBACK)
     if call.first_attempt_at is not None:
-        raise CallStateForbids(
-            "A call-back was tried already: the request stays.",
-            state=call.state.value,
-            action=Action.WITHDRAW_CALLBACK.value,
-        )
+        raise _forbidden(call.state, Action.WITHDRAW_CALLBACK, "It was tried: the request stays.")
     return {"state": state, "callback_requested_at": None}
 
 
@@ -386,19 +386,11 @@ def check_outcomes_open(call: Call, action: Action) -> None:
     """Refuse a change of outcomes that the state, or 30 days since closing, do not allow."""
     after(call.state, action)
     if call.closed_at is not None and call.now > call.closed_at + OUTCOMES_OPEN:
-        raise CallStateForbids(
-            "Outcomes may be corrected for 30 days after closing.",
-            state=call.state.value,
-            action=action.value,
-        )
+        raise _forbidden(call.state, action, "Outcomes stay open for 30 days after closing.")
 
 
 def check_void(call: Call) -> None:
     """Refuse to void a call that has been worked on: it did exist."""
     after(call.state, Action.VOID)
     if call.outcome_mask or call.callbacks:
-        raise CallStateForbids(
-            "It has an outcome or a call-back: it was no mistake.",
-            state=call.state.value,
-            action=Action.VOID.value,
-        )
+        raise _forbidden(call.state, Action.VOID, "It has an outcome or a call-back.")

@@ -29,6 +29,8 @@ from service.identity import Actor, Role
 from service.kernel import events
 from service.kernel.sql import bind, flag, texts
 
+call = calls  # what figures are counted of
+
 _c = calls.c
 _JSON = JSONB(none_as_null=True)
 
@@ -110,7 +112,7 @@ def orient(after: CTE, *, booking_id: ColumnElement[UUID]) -> tuple[CTE, CTE, CT
         .cte("oriented_outcome")
     )
     bit = literal(MASK[Outcome.SLOT_ORIENTATION], SmallInteger)
-    call = (
+    oriented = (
         update(calls)
         .where(_c.id == outcome.c.call_id)
         .values(
@@ -129,9 +131,9 @@ def orient(after: CTE, *, booking_id: ColumnElement[UUID]) -> tuple[CTE, CTE, CT
     )
     event = events.part(
         "call.outcome_added",
-        call.join(outcome, true()),
-        subject=call.c.id,
-        territory=call.c.territory,
+        oriented.join(outcome, true()),
+        subject=oriented.c.id,
+        territory=oriented.c.territory,
         data=func.jsonb_build_object(
             "outcome",
             Outcome.SLOT_ORIENTATION.value,
@@ -143,7 +145,7 @@ def orient(after: CTE, *, booking_id: ColumnElement[UUID]) -> tuple[CTE, CTE, CT
         many=True,
         name="call_event",
     )
-    return outcome, call, event
+    return outcome, oriented, event
 
 
 def _caller() -> ColumnElement[Any]:

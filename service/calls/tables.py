@@ -61,6 +61,8 @@ calls = Table(
     CheckConstraint(
         "state IN ('open', 'awaiting_callback', 'called_back', 'closed', 'void')", name="state"
     ),
+    # Void is for mistakes: a booking that crosses a voiding loses, whole.
+    CheckConstraint("state <> 'void' OR outcome_mask = 0", name="void_without_outcome"),
     CheckConstraint("priority IN ('P0', 'P1', 'P2', 'P3', 'NR')", name="priority"),
     CheckConstraint(
         "otherwise IN ('none', 'wait', 'own_doctor', 'emergency_department', 'emergency_call',"

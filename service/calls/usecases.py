@@ -83,7 +83,7 @@ async def open_call(uow: UnitOfWork, actor: Actor, draft: CallDraft) -> Call:
             "client_id": actor.client_id,
         },
     )
-    call = await _found(uow, actor, call_id)
+    call = await readable(uow, actor, call_id)
     await _tell(uow, actor, "call.opened", call, received_at=call.received_at.isoformat())
     return call
 
@@ -119,10 +119,6 @@ async def _check_type(
 
 async def readable(uow: UnitOfWork, actor: Actor, call_id: UUID) -> Call:
     """Return a call that the caller may see. Refusals: `call-not-found`."""
-    return await _found(uow, actor, call_id)
-
-
-async def _found(uow: UnitOfWork, actor: Actor, call_id: UUID) -> Call:
     call = await repository.find(uow, actor, call_id)
     if call is None:
         raise CallNotFound
@@ -139,7 +135,7 @@ async def _locked(uow: UnitOfWork, actor: Actor, call_id: UUID, expected: Expect
 
 async def _changed(uow: UnitOfWork, actor: Actor, call: Call, changes: Mapping[str, Any]) -> Call:
     await repository.change(uow, call.id, changes)
-    return await _found(uow, actor, call.id)
+    return await readable(uow, actor, call.id)
 
 
 async def _tell(uow: UnitOfWork, actor: Actor, type_: str, call: Call, **data: Any) -> None:
@@ -198,11 +194,8 @@ async def amend(
     after(call.state, Action.AMEND)
     flag = changes.get("callback_requested")
     new = {} if flag is None else callback_flag(call, wanted=flag)
-    new |= {
-        name: value
-        for name, value in changes.items()
-        if name != "callback_requested" and value != getattr(call, name)
-    }
+    sent = {name: value for name, value in changes.items() if name != "callback_requested"}
+    new |= {name: value for name, value in sent.items() if value != getattr(call, name)}
     if "received_at" in new:
         check_received(new["received_at"], call.now)
     await _check_named(uow, actor, new)
@@ -232,7 +225,7 @@ async def assign(uow: UnitOfWork, actor: Actor, call_id: UUID) -> Call:
     """
     for last in (False, True):
         taken = await repository.take(uow, actor, call_id)
-        call = await _found(uow, actor, call_id)
+        call = await readable(uow, actor, call_id)
         if taken:
             return call
         after(call.state, Action.ASSIGN)
@@ -250,7 +243,7 @@ async def unassign(uow: UnitOfWork, actor: Actor, call_id: UUID) -> Call:
     Refusals: `call-not-found`, `call-state`, `call-assigned` when somebody else has it.
     """
     given_back = await repository.give_back(uow, actor, call_id)
-    call = await _found(uow, actor, call_id)
+    call = await readable(uow, actor, call_id)
     if not given_back:
         after(call.state, Action.UNASSIGN)
         if call.assigned_to_other(actor.named()):
@@ -339,7 +332,7 @@ async def find_outcome(
     uow: UnitOfWork, actor: Actor, call_id: UUID, outcome_id: UUID
 ) -> tuple[Call, RecordedOutcome]:
     """Return a live outcome and its call. Refusals: `call-not-found`, `outcome-not-found`."""
-    call = await _found(uow, actor, call_id)
+    call = await readable(uow, actor, call_id)
     return call, _outcome(call, outcome_id)
 
 
@@ -391,19 +384,15 @@ async def close(
     state = after(call.state, Action.CLOSE)
     if not call.outcome_mask:
         raise OutcomeMissing
-    closed = await _changed(
-        uow,
-        actor,
-        call,
-        {"state": state, "otherwise": otherwise.value, "closed_at": call.now},
-    )
+    ended = {"state": state, "otherwise": otherwise.value, "closed_at": call.now}
+    closed = await _changed(uow, actor, call, ended)
     await _tell(uow, actor, "call.closed", closed, otherwise=otherwise.value)
     return closed
 
 
 async def set_sent_to_emergency(uow: UnitOfWork, call_id: UUID, value: bool) -> None:
-    """Keep that the doctor sent the patient to the emergency department, as the bookings room says.
+    """Keep whether the doctor sent the patient of a call to the emergency department.
 
-    Its `booking.reported` event tells it; the call's own version rises.
+    The event `booking.reported` tells it.
     """
     await repository.set_sent_to_emergency(uow, call_id, sent=value)

@@ -24,6 +24,7 @@ class Wanted:
     organization_type: str
     cpts_ids: Sequence[UUID] = ()
     practitioner_id: UUID | None = None
+    practitioner_ids: Sequence[UUID] = ()  # all of them, when a delegate acts for several
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -105,6 +106,10 @@ async def _make(uow: UnitOfWork, client: Wanted) -> NewSecret:
         organization_type=client.organization_type,
         cpts_ids=client.cpts_ids,
         territories=[client.territory],
-        practitioner_ids=[client.practitioner_id] if client.practitioner_id else [],
+        practitioner_ids=client.practitioner_ids or _only(client.practitioner_id),
     )
     return secret
+
+
+def _only(practitioner_id: UUID | None) -> list[UUID]:
+    return [] if practitioner_id is None else [practitioner_id]

@@ -24,6 +24,7 @@ _Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 _POWERS = "SELECT current_user AS name, rolsuper OR rolcreaterole AS enough, rolsuper"
 _CALLER = f"{_POWERS} FROM pg_roles WHERE rolname = current_user"
+_NO_POWERS = "NOSUPERUSER NOCREATEDB NOCREATEROLE NOREPLICATION NOBYPASSRLS"
 _TABLES = """
     SELECT to_regclass('public.installation') IS NOT NULL AS ours,
            EXISTS (SELECT FROM pg_class
@@ -121,11 +122,11 @@ async def _make_role(db: _Connection, password: str) -> None:
             f"SNP_DATABASE_URL as {APP_ROLE} and SNP_OWNER_DATABASE_URL as the owner."
         )
     known = await db.fetchval("SELECT true FROM pg_roles WHERE rolname = $1", APP_ROLE)
-    powers = "NOSUPERUSER NOREPLICATION NOBYPASSRLS " if caller["rolsuper"] else ""
+    # Only who has a power may take it away; a new role has none.
+    powers = _NO_POWERS if caller["rolsuper"] else ""
     try:
         await db.execute(
-            f"{'ALTER' if known else 'CREATE'} ROLE {APP_ROLE} "
-            f"LOGIN NOCREATEDB NOCREATEROLE {powers}PASSWORD '{password}'"
+            f"{'ALTER' if known else 'CREATE'} ROLE {APP_ROLE} LOGIN {powers} PASSWORD '{password}'"
         )
     except asyncpg.InsufficientPrivilegeError as error:
         raise DemoError(

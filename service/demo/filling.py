@@ -6,7 +6,8 @@ import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from service.demo import files
+from service.demo import files, live
+from service.demo.clients import ensure
 from service.demo.database import connected
 from service.demo.failure import DemoError
 from service.demo.files import Credential
@@ -96,6 +97,11 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, TimeElapsedColumn(), console=console)
 
 
-async def _live(database: Database, known: list[Credential]) -> list[Credential]:  # noqa: ARG001
-    """The seam of the live part: free slots of the next three days, organizations, clients."""
-    return known
+async def _live(database: Database, known: list[Credential]) -> list[Credential]:
+    """Make whoever may sign in, then room for the coming days."""
+    await live.ensure_organizations(database)
+    clients = await ensure(database, live.wanted_clients(), known)
+    async with database.unit_of_work() as uow:
+        now = await uow.now()
+    await live.publish_slots(database, now)
+    return clients

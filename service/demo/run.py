@@ -25,7 +25,7 @@ def run(folder: Path, base_url: str, settings: Settings, serve: Serve) -> None:
     """Make ready what is not yet, serve until told to stop, then stop the database."""
     folder = folder.expanduser().absolute()
     progress, answer = _console(stderr=True), _console(stderr=False)
-    progress.print(f"Starting the database in {folder}")
+    progress.print(f"Preparing the database; the files of the demo are in {folder}")
     with opened(folder, settings) as databases:
         progress.print(f"Bringing the schema to revision {head()}")
         upgrade(databases.owner_url)

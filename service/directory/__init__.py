@@ -28,6 +28,7 @@ from service.directory.domain import (
     phone_number,
     rpps_number,
 )
+from service.directory.schemas import LocationCard, PractitionerCard
 from service.directory.usecases import (
     create_location,
     create_organization,
@@ -44,6 +45,7 @@ __all__ = [
     "WITHOUT_PRACTITIONER",
     "AlreadyListed",
     "Location",
+    "LocationCard",
     "LocationDraft",
     "LocationNotFound",
     "Organization",
@@ -52,6 +54,7 @@ __all__ = [
     "OrganizationType",
     "Place",
     "Practitioner",
+    "PractitionerCard",
     "PractitionerDraft",
     "PractitionerNotFound",
     "PractitionerStatus",

@@ -388,3 +388,27 @@ class LocationOut(Answer):
     def commune_name(self) -> str | None:
         """Return the name that goes with the INSEE code."""
         return _commune_name(self.commune)
+
+
+class PractitionerCard(Answer):
+    """Who sees the patient, inside a slot or a booking."""
+
+    id: UUID
+    rpps: str
+    family_name: str
+    given_name: str
+    specialty: str | None
+
+
+class LocationCard(Answer):
+    """Where care is given, inside a slot or a booking."""
+
+    id: UUID
+    name: str
+    address: str | None
+    postal_code: str | None
+    commune: str = Field(description="INSEE code.")
+    latitude: float
+    longitude: float
+    reduced_mobility: bool = Field(description="Accessible to people with reduced mobility.")
+    phone: str | None

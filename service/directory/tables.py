@@ -1,10 +1,19 @@
-"""Tables of the room: territories, organizations, practitioners and the places where they work."""
+"""Tables of the room: territories, organizations, practitioners and the places where they work.
+
+What an import has written carries its `source`; None is what was made by hand, or by a caller.
+`source_digest` is what the source said last, in short (`tasks.lines.digest`): None once the entry
+has vanished from there. `source_date` is the date of the file that last changed the entry.
+"""
+
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
+    BigInteger,
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Float,
     ForeignKey,
     Index,
@@ -14,8 +23,19 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from service.kernel.tables import Instant, metadata
+
+
+def _source() -> list[Column[Any]]:
+    """Return the columns of what an import may write."""
+    return [
+        Column("source", Text),
+        Column("source_date", Date),
+        Column("source_digest", BigInteger),
+    ]
+
 
 territories = Table(
     "territories",
@@ -43,6 +63,8 @@ organizations = Table(
     Column("active", Boolean, nullable=False, server_default=text("true")),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
+    Column("source_key", Text, unique=True),
+    *_source(),
     CheckConstraint(
         "type IN ('cpts', 'sas', 'practice', 'msp', 'cds', 'csnp', 'sos', 'pharmacy',"
         " 'emergency_department', 'other')",
@@ -66,6 +88,7 @@ practitioners = Table(
     Column("active", Boolean, nullable=False, server_default=text("true")),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
+    *_source(),
     CheckConstraint("rpps ~ '^[0-9]{11}$'", name="rpps"),
     CheckConstraint(
         "status IN ('self_employed', 'locum', 'retired', 'intern', 'employee')", name="status"
@@ -88,6 +111,8 @@ locations = Table(
     Column("phone", Text),
     Column("active", Boolean, nullable=False, server_default=text("true")),
     Column("version", Integer, nullable=False, server_default=text("1")),
+    Column("source_key", Text, unique=True),
+    *_source(),
     CheckConstraint("latitude BETWEEN -90 AND 90", name="latitude"),
     CheckConstraint("longitude BETWEEN -180 AND 180", name="longitude"),
     Index("ix_locations_organization_id", "organization_id"),
@@ -98,5 +123,31 @@ practitioner_locations = Table(
     metadata,
     Column("practitioner_id", Uuid, ForeignKey("practitioners.id"), primary_key=True),
     Column("location_id", Uuid, ForeignKey("locations.id"), primary_key=True),
+    Column("source", Text),
     Index("ix_practitioner_locations_location_id", "location_id"),
+)
+
+directory_imports = Table(
+    "directory_imports",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("source", Text, nullable=False),
+    Column("filter", Text, nullable=False),
+    Column("file_name", Text, nullable=False),
+    Column("file_digest", Text, nullable=False),
+    Column("source_date", Date, nullable=False),
+    Column("state", Text, nullable=False),
+    # The lines that are dealt with: a killed import goes on after them.
+    Column("lines", BigInteger, nullable=False, server_default=text("0")),
+    Column("counts", JSONB, nullable=False),
+    Column("started_at", Instant, nullable=False, server_default=text("snp_now()")),
+    Column("finished_at", Instant),
+    CheckConstraint("state IN ('running', 'done', 'abandoned')", name="state"),
+    Index("ix_directory_imports_source_filter", "source", "filter", "started_at"),
+    Index(
+        "uq_directory_imports_running",
+        "source",
+        unique=True,
+        postgresql_where=text("state = 'running'"),
+    ),
 )

@@ -32,7 +32,7 @@ Asserted = Annotated[str | None, Form(max_length=200)]
 async def token(
     request: Request,
     uow: Uow,
-    grant_type: Annotated[str, Form(examples=["client_credentials"])],
+    grant_type: Annotated[str, Form(examples=["client_credentials"])] = "",
     client_id: Annotated[str | None, Form(max_length=100)] = None,
     client_secret: Annotated[str | None, Form(max_length=200)] = None,
     scope: Annotated[str, Form(max_length=200, examples=["role:regulator"])] = "",
@@ -47,6 +47,8 @@ async def token(
     Software that authenticates its own people names the acting person with `user_*`: kept as
     asserted, on every event.
     """
+    if not grant_type:
+        return _error(400, "invalid_request", "Send a form with grant_type=client_credentials.")
     if grant_type != "client_credentials":
         return _error(400, "unsupported_grant_type", "Only client_credentials.")
     basic = _basic(authorization)
@@ -58,6 +60,8 @@ async def token(
         "given_name": user_given_name,
         "email": user_email,
     }
+    if any("\x00" in value for value in person.values() if value):  # no event could keep it
+        return _error(400, "invalid_request", "A name holds no NUL character.")
     try:
         issued = await usecases.issue_token(
             uow,

@@ -70,7 +70,7 @@ class Tokens:
         try:
             decoded = jwt.decode(token, self._key, algorithms=[_ALGORITHM])
             return _actor(decoded.claims)
-        except (JoseError, ValueError, KeyError, TypeError):
+        except (JoseError, ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError):
             raise TokenInvalid from None
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
-from service.directory import OrganizationType, reference
+from service.directory import LocationCard, OrganizationType, PractitionerCard, reference
 from service.kernel.http.shapes import Answer, Body, Instant, local
 from service.slots.domain import (
     BATCH,
@@ -148,31 +148,7 @@ class HoldIn(Body):
     seconds: int = Field(HOLD_DEFAULT_SECONDS, ge=1, le=HOLD_LONGEST_SECONDS)
 
 
-class PractitionerCard(Answer):
-    """Who sees the patient."""
-
-    id: UUID
-    rpps: str
-    family_name: str
-    given_name: str
-    specialty: str | None
-
-
-class LocationCard(Answer):
-    """Where care is given."""
-
-    id: UUID
-    name: str
-    address: str | None
-    postal_code: str | None
-    commune: str = Field(description="INSEE code.")
-    latitude: float
-    longitude: float
-    reduced_mobility: bool = Field(description="Accessible to people with reduced mobility.")
-    phone: str | None
-
-
-class Warning_(Answer):  # noqa: N801  `Warning` is a builtin
+class VisibilityWarning(Answer):
     """Why nobody, or fewer than meant, could see or book the slot."""
 
     code: str
@@ -208,7 +184,7 @@ class SlotOut(Answer):
     organization_types: list[OrganizationType] | None = None
     organization_ids: list[UUID] | None = None
     external_id: str | None = None
-    visibility_warnings: list[Warning_] | None = Field(None, description="Own side only.")
+    visibility_warnings: list[VisibilityWarning] | None = Field(None, description="Own side only.")
 
 
 class SlotBatchOut(Answer):

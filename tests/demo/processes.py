@@ -21,7 +21,7 @@ class Snp:
         self._out, self._err = folder / "out.txt", folder / "err.txt"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("SNP_")}
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
+            self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "service.cli", *arguments],
                 stdout=out,
                 stderr=err,

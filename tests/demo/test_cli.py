@@ -339,7 +339,7 @@ def test_the_health_check_does_not_load_the_service() -> None:
         done = subprocess.run(
             [sys.executable, "-X", "importtime", "-m", "service.cli", "health"],
             cwd=ROOT,
-            env={**os.environ, "SNP_HOST": "0.0.0.0", "SNP_PORT": str(server.server_port)},
+            env={**os.environ, "SNP_HOST": "::ffff:127.0.0.1", "SNP_PORT": str(server.server_port)},
             capture_output=True,
             text=True,
             check=False,

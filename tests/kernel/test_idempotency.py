@@ -80,7 +80,7 @@ async def test_a_malformed_key_is_refused(world: World, key: str) -> None:
     answer = await doctor.post(
         "/v1/slots",
         doctor.slot(),
-        headers={"Idempotency-Key": key.encode()},  # type: ignore[dict-item]
+        headers={"Idempotency-Key": key.encode()},
     )
     problem(answer, 400, "idempotency-key-malformed")
     assert await _published(world.database, doctor) == 0

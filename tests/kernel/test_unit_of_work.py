@@ -19,7 +19,7 @@ from service.kernel.ids import new_id
 from service.kernel.settings import Settings
 from tests.conftest import DatabaseUrls
 from tests.kernel.serving import serving
-from tests.support import Caller, World, problem
+from tests.support import Caller, World, problem, soon
 
 MakeSettings = Callable[..., Settings]
 
@@ -48,10 +48,14 @@ def _lent(database: Database) -> int:
 
 async def test_a_refusal_leaves_nothing(database: Database) -> None:
     name = new_id().hex
-    with pytest.raises(Conflict):
+
+    async def refused() -> None:
         async with database.unit_of_work() as uow:
             await uow.execute(insert(territories), _territory(name))
             raise Conflict
+
+    with pytest.raises(Conflict):
+        await refused()
     assert not await _exists(database, name)
     assert _lent(database) == 0
 
@@ -76,12 +80,16 @@ async def test_a_cancelled_request_leaves_nothing(database: Database) -> None:
 
 async def test_single_commits_by_itself_but_not_inside_a_transaction(database: Database) -> None:
     alone, inside = new_id().hex, new_id().hex
-    with pytest.raises(Conflict):
+
+    async def refused() -> None:
         async with database.unit_of_work() as uow:
             await uow.single(insert(territories), _territory(alone))
             await uow.execute(insert(territories), _territory(new_id().hex))
             await uow.single(insert(territories), _territory(inside))
             raise Conflict
+
+    with pytest.raises(Conflict):
+        await refused()
     assert await _exists(database, alone)
     assert not await _exists(database, inside)
 
@@ -244,21 +252,23 @@ async def test_who_waits_too_long_for_a_lock_is_told_to_try_again(
     world: World, shared_urls: DatabaseUrls
 ) -> None:
     doctor, regulator = await world.doctor(), await world.regulator()
-    slot = await doctor.publish()
-    path = f"/v1/slots/{slot['id']}"
+    one, two, three = [await doctor.publish(soon(n)) for n in (2, 3, 4)]
+    hold = f"/v1/slots/{one['id']}/holds"
     async with _stranger(shared_urls) as stranger:
-        await stranger.fetchval(LOCK_SLOT, UUID(slot["id"]))
+        for slot in (one, two, three):
+            await stranger.fetchval(LOCK_SLOT, UUID(slot["id"]))
         answers = await asyncio.gather(
-            doctor.patch(path, {"note": "x"}, if_match=1),
-            doctor.delete(path, if_match=1),
-            regulator.post(f"{path}/holds", key="a"),
+            regulator.post(hold, key="a"),
+            doctor.patch(f"/v1/slots/{two['id']}", {"note": "x"}, if_match=1),
+            doctor.delete(f"/v1/slots/{three['id']}", if_match=1),
         )
         for answer in answers:
             problem(answer, 503, "temporarily-unavailable")
             assert int(answer.headers["Retry-After"]) > 0
-        assert (await doctor.get(path)).json() == slot  # who only reads never waits
+        for slot in (one, two, three):  # who only reads never waits
+            assert (await doctor.get(f"/v1/slots/{slot['id']}")).json() == slot
     assert _lent(world.database) == 0
-    assert (await regulator.post(f"{path}/holds", key="a")).status_code == 201
+    assert (await regulator.post(hold, key="a")).status_code == 201
 
 
 async def test_who_lost_a_deadlock_is_served_all_the_same(
@@ -290,7 +300,7 @@ async def _until_somebody_waits(connection: "asyncpg.Connection[Any]") -> None:
     waiting = """SELECT count(*) FROM pg_stat_activity
                  WHERE datname = current_database() AND wait_event_type = 'Lock'"""
     while not await connection.fetchval(waiting):
-        await asyncio.sleep(0.01)
+        await connection.execute("SELECT pg_sleep(0.01)")
 
 
 # --- the pool -----------------------------------------------------------------------------------

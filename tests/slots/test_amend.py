@@ -65,13 +65,13 @@ async def test_an_amendment_that_breaks_its_shape_is_told_where(
 async def test_a_change_needs_the_version_that_was_read(world: World) -> None:
     doctor = await world.doctor()
     slot = await doctor.publish()
-    for request in (
-        lambda tag: doctor.patch(_path(slot), {"note": "x"}, if_match=tag),
-        lambda tag: doctor.delete(_path(slot), if_match=tag),
-    ):
-        problem(await request(None), 428, "precondition-required")
-        for stale in (2, "garbage", '"99999999999"', 'W/"2"', ""):
-            problem(await request(stale), 412, "version-mismatch")
+    changes: list[tuple[str, Body | None]] = [("PATCH", {"note": "x"}), ("DELETE", None)]
+    for method, body in changes:
+        missing = await doctor.request(method, _path(slot), json=body)
+        problem(missing, 428, "precondition-required")
+        for tag in (2, "garbage", '"99999999999"', 'W/"2"', ""):
+            stale = await doctor.request(method, _path(slot), json=body, if_match=tag)
+            problem(stale, 412, "version-mismatch")
     answer = await doctor.patch(_path(slot), {"note": "x"}, if_match='"7", W/"1"')
     assert answer.status_code == 200, answer.text
 
@@ -121,6 +121,35 @@ async def test_a_slot_moves_over_its_own_time_but_not_over_another(world: World)
     too_long = {"ends_at": soon(3, 31).isoformat()}
     answer = await doctor.patch(path, too_long, if_match=2)
     assert problem(answer, 409, "overlapping-slot")["blocking_slots"] == [next_one["id"]]
+
+
+async def test_of_two_slots_that_move_to_one_time_one_arrives(world: World) -> None:
+    doctor = await world.doctor()
+    slots = [await doctor.publish(soon(n)) for n in (2, 3, 4, 5)]
+    place = {"starts_at": soon(8).isoformat(), "ends_at": soon(8, 20).isoformat()}
+    answers = await asyncio.gather(*(doctor.patch(_path(s), place, if_match=1) for s in slots))
+    arrived = [answer.json()["id"] for answer in answers if answer.status_code == 200]
+    assert len(arrived) == 1
+    for answer in answers:
+        if answer.status_code != 200:
+            assert problem(answer, 409, "overlapping-slot")["blocking_slots"] == arrived
+
+
+async def test_a_colleague_of_the_centre_amends_a_slot_without_a_name(world: World) -> None:
+    centre, stranger = (
+        await world.doctor(organization_type="csnp"),
+        await world.doctor(organization_type="csnp"),
+    )
+    slot = await centre.publish(practitioner_id=None)
+    colleague = await world.caller(
+        Role.DELEGATE,
+        centre.organization_id,
+        "csnp",
+        practitioner_ids=[await world.practitioner()],
+    )
+    assert (await colleague.patch(_path(slot), {"note": "x"}, if_match=1)).status_code == 200
+    answer = await stranger.patch(_path(slot), {"note": "x"}, if_match="*")
+    problem(answer, 404, "slot-not-found")
 
 
 @pytest.mark.parametrize(

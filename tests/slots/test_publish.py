@@ -69,6 +69,14 @@ async def test_the_answer_names_the_slot_its_version_and_its_times_in_the_territ
     assert read.json() == slot
 
 
+async def test_times_are_echoed_as_people_there_read_them(world: World) -> None:
+    island = await World(world.database, world.http, zone="Indian/Reunion").begin()
+    doctor, start = await island.doctor(), soon(5)
+    slot = await doctor.publish(start)
+    assert slot["starts_at"].endswith("+04:00")
+    assert datetime.fromisoformat(slot["starts_at"]) == start
+
+
 async def test_publishing_is_told_as_one_event_a_slot_with_who_may_see_it(world: World) -> None:
     doctor = await world.doctor()
     slot = await doctor.publish(visibility=["PRO"])
