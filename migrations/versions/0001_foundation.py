@@ -312,6 +312,9 @@ def upgrade() -> None:
             "priority IN ('P0', 'P1', 'P2', 'P3', 'NR')", name=op.f("ck_calls_priority")
         ),
         sa.CheckConstraint(
+            "state <> 'void' OR outcome_mask = 0", name=op.f("ck_calls_void_without_outcome")
+        ),
+        sa.CheckConstraint(
             "state IN ('open', 'awaiting_callback', 'called_back', 'closed', 'void')",
             name=op.f("ck_calls_state"),
         ),

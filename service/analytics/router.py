@@ -9,8 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from service.analytics import usecases
 from service.analytics.domain import FiguresInvalid, GroupBy, period
 from service.analytics.schemas import CallOutcomesOut, call_outcomes_csv, call_outcomes_out
-from service.directory import TerritoryNotFound
-from service.directory.domain import ForeignTerritory
+from service.directory import ForeignTerritory, TerritoryNotFound
 from service.identity.http import CurrentActor, Guarded, refusals
 from service.kernel.errors import FieldError
 from service.kernel.http.deps import Uow

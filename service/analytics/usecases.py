@@ -6,8 +6,7 @@ from uuid import UUID
 from service import directory
 from service.analytics import repository
 from service.analytics.domain import Figures, GroupBy, Period, figures
-from service.directory import OrganizationNotFound, OrganizationType
-from service.directory.domain import ForeignTerritory
+from service.directory import ForeignTerritory, OrganizationNotFound, OrganizationType
 from service.identity import Actor
 from service.kernel import installation
 from service.kernel.db import UnitOfWork

@@ -37,6 +37,7 @@ from service.kernel.versions import Expected
 
 _SAME_PATIENT = "ex_bookings_patient_period"
 _SEATS = "ck_slots_seats"
+_VOID_CALL = "ck_calls_void_without_outcome"
 
 
 async def book(
@@ -69,6 +70,8 @@ async def _violated(
 ) -> DomainError:
     if violated.name == _SEATS:
         return slots.SlotTaken()
+    if violated.name == _VOID_CALL:
+        return calls.CallStateForbids(state="void")
     if violated.name != _SAME_PATIENT:
         return violated
     if asked.patient is None:

@@ -33,7 +33,7 @@ from service.calls.schemas import (
     callback_added,
     outcome_added,
 )
-from service.directory.domain import ForeignTerritory
+from service.directory import ForeignTerritory
 from service.identity.http import CurrentActor, Guarded, refusals
 from service.kernel.errors import PreconditionFailed
 from service.kernel.http.deps import LIMIT, Cursor, IdempotentOnce, IfMatch, Limit, Uow, tag

@@ -34,8 +34,7 @@ from service.calls.domain import (
     refuse_assigned,
 )
 from service.calls.repository import Filter
-from service.directory import OrganizationType, Territory
-from service.directory.domain import ForeignTerritory
+from service.directory import ForeignTerritory, OrganizationType, Territory
 from service.identity import Actor, Role
 from service.kernel import events
 from service.kernel.db import UnitOfWork

@@ -24,7 +24,7 @@ from service.kernel.events import Origin
 from service.kernel.sql import bind, texts, uuids
 from service.kernel.tables import Instant
 from service.schema import metadata
-from service.slots.domain import Audience, SlotDraft
+from service.slots import Audience, SlotDraft
 
 _DAYS = 4  # today and the coming three
 _ABOUT_TO_START = timedelta(minutes=2)  # too late to publish: the clock runs on meanwhile

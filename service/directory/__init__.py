@@ -10,6 +10,7 @@ from service.directory import parts, reference
 from service.directory.domain import (
     WITHOUT_PRACTITIONER,
     AlreadyListed,
+    ForeignTerritory,
     Location,
     LocationDraft,
     LocationNotFound,
@@ -44,6 +45,7 @@ from service.directory.usecases import (
 __all__ = [
     "WITHOUT_PRACTITIONER",
     "AlreadyListed",
+    "ForeignTerritory",
     "Location",
     "LocationCard",
     "LocationDraft",

@@ -7,9 +7,11 @@ taking of a seat, for bookings.
 
 from service.slots import parts
 from service.slots.domain import (
+    Audience,
     HoldExpired,
     Slot,
     SlotBooked,
+    SlotDraft,
     SlotHeld,
     SlotNotFound,
     SlotStarted,
@@ -20,9 +22,11 @@ from service.slots.domain import (
 from service.slots.usecases import publish, why_not
 
 __all__ = [
+    "Audience",
     "HoldExpired",
     "Slot",
     "SlotBooked",
+    "SlotDraft",
     "SlotHeld",
     "SlotNotFound",
     "SlotStarted",

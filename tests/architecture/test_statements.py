@@ -17,7 +17,7 @@ _DIALECT: Any = PGDialect_asyncpg
 def statements() -> Iterator[tuple[str, Select[Any] | UpdateBase]]:
     """Every statement that a repository keeps as a constant."""
     for module in pkgutil.walk_packages(service.__path__, "service."):
-        if not module.name.endswith((".repository", ".events", ".idempotency")):
+        if not set(module.name.split(".")) & {"repository", "events", "idempotency"}:
             continue
         for name, value in vars(importlib.import_module(module.name)).items():
             if isinstance(value, Select | UpdateBase):

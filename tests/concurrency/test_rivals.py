@@ -72,9 +72,9 @@ async def test_holds_and_bookings_together_never_exceed_capacity(
 ) -> None:
     doctor, regulator = await world.doctor(), await world.regulator()
     pharmacist = await world.pharmacist()
-    for _ in range(8):
+    for n in range(8):
         slot = await doctor.publish(
-            soon(random.randint(2, 60), random.randint(0, 59)),
+            soon(2 + n),
             capacity=3,
             visibility=["SNP", "PRO"],
         )

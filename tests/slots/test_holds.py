@@ -67,11 +67,11 @@ async def test_a_hold_expires_by_itself(world: World, clock: Clock) -> None:
         await world.doctor(), await world.regulator(), await world.pharmacist(),
     )  # fmt: skip
     slot = await doctor.publish(visibility=["PRO"])
-    hold = await _hold(regulator, slot, 60)
-    await clock.shift(timedelta(seconds=58))
+    hold = await _hold(regulator, slot, 600)
+    await clock.shift(timedelta(seconds=540))
     answer = await pharmacist.post(f"/v1/slots/{slot['id']}/holds")
     problem(answer, 409, "slot-held")
-    await clock.shift(timedelta(seconds=61))
+    await clock.shift(timedelta(seconds=601))
     assert await _remaining(doctor, slot) == 1
     problem(await regulator.delete(f"/v1/holds/{hold['id']}"), 404, "hold-not-found")
     await _hold(pharmacist, slot)
@@ -177,6 +177,21 @@ async def test_an_organization_holds_twenty_seats_and_no_more(world: World, cloc
     problem(await regulator.post(f"/v1/slots/{slots[0]['id']}/holds"), 429, "too-many-holds")
     await clock.shift(timedelta(seconds=200))
     await _hold(regulator, slots[0])
+
+
+async def test_holds_that_ended_with_their_slot_do_not_count(world: World) -> None:
+    doctor, regulator = await world.doctor(), await world.regulator()
+    gone, moved, free = [await doctor.publish(soon(n), capacity=10) for n in (2, 3, 4)]
+    for slot in (gone, moved):
+        for _ in range(10):
+            await _hold(regulator, slot)
+    problem(await regulator.post(f"/v1/slots/{free['id']}/holds"), 429, "too-many-holds")
+    await doctor.delete(f"/v1/slots/{gone['id']}", if_match="*")
+    later = {"starts_at": soon(9).isoformat(), "ends_at": soon(9, 20).isoformat()}
+    await doctor.patch(f"/v1/slots/{moved['id']}", later, if_match="*")
+    for slot in (free, moved):
+        for _ in range(10):
+            await _hold(regulator, slot)
 
 
 async def test_the_limit_of_one_organization_is_no_limit_of_another(world: World) -> None:

@@ -220,6 +220,9 @@ async def test_search_read_and_hold_agree_with_the_sentence(
         Viewer(publisher, frozenset({publisher.territory}), kind, frozenset())
         for publisher, kind in zip(publishers, ("practice", "practice", "csnp"), strict=True)
     ]
+    # Staff of the centre that does not publish: its house's slots are not its own.
+    nurse = await worlds[0].caller(Role.PROFESSIONAL, publishers[2].organization_id, "csnp")
+    viewers.append(Viewer(nurse, frozenset({nurse.territory}), "csnp", frozenset()))
     slots = [
         slot
         for publisher in publishers

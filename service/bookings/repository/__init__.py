@@ -1,0 +1,28 @@
+"""Every SQL statement of the room."""
+
+from service.bookings.repository.changing import (
+    cancel,
+    care_of,
+    lock,
+    lock_slots,
+    move,
+    report,
+)
+from service.bookings.repository.reading import find, find_moved, list_mine, overlapping
+from service.bookings.repository.taking import book, give_back, take_seat
+
+__all__ = [
+    "book",
+    "cancel",
+    "care_of",
+    "find",
+    "find_moved",
+    "give_back",
+    "list_mine",
+    "lock",
+    "lock_slots",
+    "move",
+    "overlapping",
+    "report",
+    "take_seat",
+]

@@ -1,0 +1,213 @@
+"""How a booking is read: by its two sides, or just after it was made."""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    LargeBinary,
+    RowMapping,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    func,
+    or_,
+    select,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from service.bookings.domain import Booking, BookingState, CancelledBy
+from service.bookings.tables import bookings
+from service.directory import parts as directory
+from service.identity import Actor
+from service.kernel.crypto import Vault
+from service.kernel.db import UnitOfWork
+from service.kernel.sql import bind, flag, snp_now, uuids
+from service.kernel.tables import Instant
+from service.patients import parts as patients
+from service.patients import unseal
+from service.slots import parts as slots
+
+_b = bookings.c
+_JSON = JSONB(none_as_null=True)
+_ENCRYPTED = ("reason_text", "override_reason", "cancel_reason", "report_detail")
+
+
+def columns(booking: Any, slot: Any) -> list[ColumnElement[Any]]:
+    """What a booking is rendered from, whether it was read or has just been made."""
+    return [
+        *booking,
+        slot.zone,
+        slot.location_id,
+        slot.modes.label("slot_modes"),
+        slot.specialty.label("slot_specialty"),
+        slot.note.label("slot_note"),
+        snp_now().label("now"),
+        *directory.card_columns(),
+    ]
+
+
+def named(source: Any, booking: Any, slot: Any) -> Any:
+    who, place = directory.practitioner, directory.location
+    return source.outerjoin(who, who.c.id == booking.practitioner_id).join(
+        place, place.c.id == slot.location_id
+    )
+
+
+def _requester() -> ColumnElement[bool]:
+    return and_(flag("caller_books"), _b.organization_id == bind("caller_organization_id", Uuid))
+
+
+def _doctor() -> ColumnElement[bool]:
+    return and_(
+        flag("caller_publishes"),
+        or_(
+            _b.practitioner_id == func.any(uuids("caller_practitioner_ids")),
+            and_(
+                _b.practitioner_id.is_(None),
+                _b.practitioner_organization_id == bind("caller_organization_id", Uuid),
+            ),
+        ),
+    )
+
+
+def _read() -> Select[Any]:
+    slot, file = slots.slot, patients.file
+    source = bookings.join(slot, slot.c.id == _b.slot_id).join(
+        file, file.c.id == _b.patient_file_id
+    )
+    return select(
+        *columns(_b, slot.c),
+        _requester().label("requester_side"),
+        _doctor().label("doctor_side"),
+        *patients.identity_columns(),
+    ).select_from(named(source, _b, slot.c))
+
+
+def booking_of(vault: Vault, row: RowMapping, *, patient: bool) -> Booking:
+    opened = {
+        name: vault.decrypt(row[name], column=f"bookings.{name}", row=row["id"])
+        for name in _ENCRYPTED
+    }
+    return Booking(
+        id=row["id"],
+        state=BookingState(row["state"]),
+        slot={
+            "id": row["slot_id"],
+            "modes": row["slot_modes"],
+            "specialty": row["slot_specialty"],
+            "note": row["slot_note"],
+        },
+        zone=row["zone"],
+        practitioner=directory.practitioner_card(row),
+        location=directory.location_card(row),
+        practitioner_id=row["practitioner_id"],
+        practitioner_organization_id=row["practitioner_organization_id"],
+        patient_file_id=row["patient_file_id"],
+        patient=unseal(vault, row["patient_file_id"], row, "patient_") if patient else None,
+        territory=row["territory"],
+        starts_at=row["starts_at"],
+        ends_at=row["ends_at"],
+        organization_id=row["organization_id"],
+        organization_type=row["organization_type"],
+        role=row["role"],
+        person=row["person"],
+        on_behalf_of=row["on_behalf_of"],
+        call_id=row["call_id"],
+        case_id=row["case_id"],
+        motive=row["motive"],
+        overbooked=row["overbooked"],
+        cancelled_by=row["cancelled_by"] and CancelledBy(row["cancelled_by"]),
+        cancelled_at=row["cancelled_at"],
+        reported_at=row["reported_at"],
+        sent_to_emergency=row["sent_to_emergency"],
+        version=row["version"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        now=row["now"],
+        **opened,
+    )
+
+
+_ANY = _read().where(_b.id == bind("booking_id", Uuid))
+_FIND = _ANY.where(or_(_requester(), _doctor()))
+
+
+async def find(
+    uow: UnitOfWork, actor: Actor, booking_id: UUID
+) -> tuple[Booking, bool, bool] | None:
+    """Return a booking of the caller's, and whether on the requester's and the doctor's side."""
+    row = (
+        (await uow.single(_FIND, {"booking_id": booking_id, **slots.caller(actor)}))
+        .mappings()
+        .one_or_none()
+    )
+    if row is None:
+        return None
+    booking = booking_of(uow.vault, row, patient=True)
+    return booking, row["requester_side"], row["doctor_side"]
+
+
+async def find_moved(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking:
+    """Return a booking that the caller has just moved, maybe to a doctor it does not act for."""
+    row = (await uow.execute(_ANY, {"booking_id": booking_id, **slots.caller(actor)})).mappings()
+    return booking_of(uow.vault, row.one(), patient=True)
+
+
+_FILTERS: Mapping[str, ColumnElement[bool]] = {
+    "state": _b.state == bind("state", Text),
+    "from_": _b.starts_at >= bind("from_", Instant),
+    "to": _b.starts_at < bind("to", Instant),
+    "case_id": _b.case_id == bind("case_id", Text),
+    "slot": _b.slot_id == bind("slot", Uuid),
+    "updated_since": _b.updated_at >= bind("updated_since", Instant),
+    "before": _b.id < bind("before", Uuid),
+}
+
+
+@cache
+def _list(shape: tuple[str, ...]) -> Select[Any]:
+    return (
+        _read()
+        .where(or_(_requester(), _doctor()), *(_FILTERS[name] for name in shape))
+        .order_by(_b.id.desc())
+        .limit(bind("limit", Integer))
+    )
+
+
+async def list_mine(
+    uow: UnitOfWork, actor: Actor, wanted: Mapping[str, Any], limit: int
+) -> list[Booking]:
+    """Return the caller's bookings, newest first, one more than the page holds."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    values = {**slots.caller(actor), **given, "limit": limit + 1}
+    rows = await uow.single(_list(tuple(given)), values)
+    return [booking_of(uow.vault, row, patient=True) for row in rows.mappings()]
+
+
+_OVERLAPPING = select(_b.id).where(
+    _b.patient_key == bind("key", LargeBinary),
+    _b.state == BookingState.BOOKED,
+    func.tstzrange(_b.starts_at, _b.ends_at).bool_op("&&")(
+        select(func.tstzrange(slots.slot.c.starts_at, slots.slot.c.ends_at))
+        .where(slots.slot.c.id == bind("slot_id", Uuid))
+        .scalar_subquery()
+    ),
+    or_(_requester(), _doctor()),
+)
+
+
+async def overlapping(
+    uow: UnitOfWork, actor: Actor, slot_id: UUID, patient_key: bytes
+) -> UUID | None:
+    """Return the person's live booking at that time, if the caller may see it."""
+    found: UUID | None = (
+        await uow.single(
+            _OVERLAPPING, {"key": patient_key, "slot_id": slot_id, **slots.caller(actor)}
+        )
+    ).scalar()
+    return found
