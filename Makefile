@@ -22,7 +22,7 @@ demo: $(READY_TO_RUN) ## Serve the Indre of 2022 on this machine (PORT=8000 DATA
 	@$(BIN)/snp demo --port $(PORT) --data-dir $(DATA)
 
 test: $(READY_TO_DEVELOP) ## Run all tests on a real PostgreSQL
-	@$(BIN)/pytest -n auto
+	@$(BIN)/pytest -n auto --dist loadgroup
 
 check: $(READY_TO_DEVELOP) ## Look for faults without running tests; changes nothing
 	@$(BIN)/ruff format --check --quiet .

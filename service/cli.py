@@ -36,6 +36,8 @@ keys = typer.Typer(help="The secret keys of an installation.", no_args_is_help=T
 clients = typer.Typer(help="Client software, and what it may do.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(clients, name="clients")
+entries = typer.Typer(help="Imports into the directory.", no_args_is_help=True)
+app.add_typer(entries, name="directory")
 
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Default: SNP_PORT.")]
 Host = Annotated[str | None, typer.Option(help="Default: SNP_HOST.")]
@@ -256,6 +258,74 @@ def revoke_client(client_id: UUID) -> None:
 
     _in_database(lambda uow: identity.revoke_client(uow, client_id))
     typer.echo(f"Client {client_id} is revoked.")
+
+
+# --- imports into the directory -------------------------------------------------------------------
+
+File = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Plain, gzip or zip.")]
+Territories = Annotated[
+    list[str] | None, typer.Option("--territory", help="Such as 36; may be repeated. Default: all.")
+]
+SourceDate = Annotated[
+    str | None, typer.Option(help="Date of the data. Default: in the file's name, or its own.")
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Count; write nothing.")]
+
+
+@entries.command("import")
+def import_extract(
+    file: File,
+    territory: Territories = None,
+    profession: Annotated[list[str] | None, typer.Option(help="Such as 10,21.")] = None,
+    specialty: Annotated[list[str] | None, typer.Option(help="Such as SM54,SM53,SM26.")] = None,
+    source_date: SourceDate = None,
+    dry_run: DryRun = False,
+    accept_vanished: Annotated[
+        bool, typer.Option("--accept-vanished", help="Though the file lacks a fifth of them all.")
+    ] = False,
+) -> None:
+    """Import the free national extract (PS_LibreAcces_Personne_activite); goes on where it ended.
+
+    What the file no longer names, among what imports made by the same filter, is deactivated.
+    """
+    from service.directory.tasks import command
+    from service.directory.tasks.lines import ImportRefused
+
+    try:
+        command.extract(
+            file,
+            territories=territory or (),
+            professions=profession or (),
+            specialties=specialty or (),
+            source_date=source_date,
+            dry_run=dry_run,
+            accept_vanished=accept_vanished,
+        )
+    except ImportRefused as refusal:
+        raise Refused(str(refusal)) from None
+
+
+@entries.command("import-structures")
+def import_structures(
+    file: File,
+    territory: Territories = None,
+    source_date: SourceDate = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Import a CSV of structures: type, name, finess, siret, id, commune, territory, phone, cpts.
+
+    The first line names the columns, in any order; `;` or `,` between them. Needed: type, name, one
+    of finess, siret and id, one of commune and territory. `cpts` holds numbers of CPTS.
+    """
+    from service.directory.tasks import command
+    from service.directory.tasks.lines import ImportRefused
+
+    try:
+        command.structures(
+            file, territories=territory or (), source_date=source_date, dry_run=dry_run
+        )
+    except ImportRefused as refusal:
+        raise Refused(str(refusal)) from None
 
 
 # --- what commands share --------------------------------------------------------------------------

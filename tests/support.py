@@ -5,7 +5,6 @@ in any order and never clean up after each other.
 """
 
 import itertools
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,7 +28,16 @@ from service.kernel.ids import new_id
 PARIS = "Europe/Paris"
 CHATEAUROUX = (46.81, 1.69)
 _count = itertools.count(1)
-_worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+
+
+def _code(number: int) -> str:
+    """A territory of three characters that no département has: they begin with a digit."""
+    digits = "0123456789abcdefghijklmnopqrstuvwxyz"
+    return (
+        "abcdefghijklmnopqrstuvwxyz"[number // 1296]
+        + digits[number // 36 % 36]
+        + digits[number % 36]
+    )
 
 
 def soon(hours: float = 2, minutes: float = 0) -> datetime:
@@ -130,7 +138,7 @@ class World:
     database: Database
     http: httpx.AsyncClient
     zone: str = PARIS
-    territory: str = field(default_factory=lambda: f"{_worker}{next(_count):02x}"[-3:])
+    territory: str = field(default_factory=lambda: _code(next(_count)))
     _sas: UUID | None = None
 
     async def begin(self) -> "World":

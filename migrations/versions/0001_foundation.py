@@ -660,11 +660,18 @@ def upgrade() -> None:
         postgresql_where=sa.text("withdrawn_at IS NULL"),
     )
     op.create_index(
-        "uq_slots_external_id",
+        "uq_slots_practitioner_external_id",
+        "slots",
+        ["practitioner_id", "external_id"],
+        unique=True,
+        postgresql_where=sa.text("external_id IS NOT NULL"),
+    )
+    op.create_index(
+        "uq_slots_organization_external_id",
         "slots",
         ["organization_id", "external_id"],
         unique=True,
-        postgresql_where=sa.text("external_id IS NOT NULL"),
+        postgresql_where=sa.text("external_id IS NOT NULL AND practitioner_id IS NULL"),
     )
     op.create_table(
         "bookings",
@@ -718,6 +725,13 @@ def upgrade() -> None:
             using="gist",
             name="ex_bookings_patient_period",
         ),
+        postgresql.ExcludeConstraint(
+            (sa.column("patient_file_id"), "="),
+            (sa.text("tstzrange(starts_at, ends_at)"), "&&"),
+            where=sa.text("state = 'booked' AND override_reason IS NULL"),
+            using="gist",
+            name="ex_bookings_file_period",
+        ),
         sa.CheckConstraint(
             "(state = 'cancelled') = (cancelled_by IS NOT NULL)",
             name=op.f("ck_bookings_cancelled_by"),
@@ -753,6 +767,19 @@ def upgrade() -> None:
     )
     op.create_index(
         "ix_bookings_organization_id_id", "bookings", ["organization_id", "id"], unique=False
+    )
+    op.create_index(
+        "ix_bookings_practitioner_organization_id_starts_at",
+        "bookings",
+        ["practitioner_organization_id", "starts_at"],
+        unique=False,
+        postgresql_where=sa.text("practitioner_id IS NULL"),
+    )
+    op.create_index(
+        "ix_bookings_organization_id_starts_at",
+        "bookings",
+        ["organization_id", "starts_at"],
+        unique=False,
     )
     op.create_index("ix_bookings_patient_file_id", "bookings", ["patient_file_id"], unique=False)
     op.create_index(

@@ -1,7 +1,7 @@
 """What a booking is, its states, and why one is refused. Pure: no I/O, no clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
@@ -9,6 +9,7 @@ from uuid import UUID
 
 from service.identity import Actor, Role
 from service.kernel.errors import Conflict, FieldError, Forbidden, Invalid, NotFound
+from service.kernel.events import Event
 from service.patients import Patient
 
 CORRECTION = timedelta(days=30)
@@ -185,6 +186,17 @@ def check_cancelled_by(by: CancelledBy, *, requester: bool, doctor: bool) -> Non
         raise BookingInvalid(
             FieldError("#/by", "by-not-your-side", "Say patient, or the side that you are on.")
         )
+
+
+def seen_by_doctor(event: Event, booking: "Booking") -> Event:
+    """Return an event without what it tells of other doctors' slots."""
+    ours = str(booking.practitioner_id or booking.practitioner_organization_id)
+    theirs = event.data.get("practitioner_id") or event.data.get("practitioner_organization_id")
+    if theirs == ours:
+        kept = {k: v for k, v in event.data.items() if not k.startswith("from_")}
+    else:
+        kept = {k: event.data[k] for k in ("state", "case_id") if k in event.data}
+    return replace(event, data=kept)
 
 
 @dataclass(frozen=True, slots=True)

@@ -211,7 +211,7 @@ async def reschedule(
             hold_id=body.hold_id,
             expected=if_match,
         ),
-        again=lambda ids: usecases.read(uow, actor, ids[0]),
+        again=lambda ids: usecases.read_moved(uow, actor, ids[0]),
         ids=lambda made: [made.id],
         status=200,
     )

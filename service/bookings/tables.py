@@ -71,10 +71,28 @@ bookings = Table(
         using="gist",
         name="ex_bookings_patient_period",
     ),
+    # The same file is the same patient, also after its names were corrected.
+    ExcludeConstraint(
+        ("patient_file_id", "="),
+        (
+            func.tstzrange(literal_column("starts_at"), literal_column("ends_at")),
+            "&&",
+        ),
+        where=text("state = 'booked' AND override_reason IS NULL"),
+        using="gist",
+        name="ex_bookings_file_period",
+    ),
     Index("ix_bookings_slot_id", "slot_id"),
     Index("ix_bookings_patient_file_id", "patient_file_id"),
     Index("ix_bookings_organization_id_id", "organization_id", "id"),
+    Index("ix_bookings_organization_id_starts_at", "organization_id", "starts_at"),
     Index("ix_bookings_practitioner_id_starts_at", "practitioner_id", "starts_at"),
+    Index(
+        "ix_bookings_practitioner_organization_id_starts_at",
+        "practitioner_organization_id",
+        "starts_at",
+        postgresql_where=text("practitioner_id IS NULL"),
+    ),
     Index("ix_bookings_territory_starts_at", "territory", "starts_at"),
     Index("ix_bookings_call_id", "call_id", postgresql_where=text("call_id IS NOT NULL")),
     Index("ix_bookings_case_id", "case_id", postgresql_where=text("case_id IS NOT NULL")),

@@ -24,6 +24,7 @@ from service.bookings.domain import (
     after,
     check_cancelled_by,
     check_request,
+    seen_by_doctor,
     vital,
 )
 from service.identity import Actor, ensure_live
@@ -32,10 +33,11 @@ from service.kernel.db import ConstraintViolated, UnitOfWork
 from service.kernel.errors import DomainError, FieldError
 from service.kernel.events import Event
 from service.kernel.idempotency import IdempotencyKey
+from service.kernel.ids import new_id
 from service.kernel.paging import Page, PageRequest
 from service.kernel.versions import Expected
 
-_SAME_PATIENT = "ex_bookings_patient_period"
+_SAME_PATIENT = {"ex_bookings_patient_period", "ex_bookings_file_period"}
 _SEATS = "ck_slots_seats"
 _VOID_CALL = "ck_calls_void_without_outcome"
 
@@ -72,38 +74,55 @@ async def _violated(
         return slots.SlotTaken()
     if violated.name == _VOID_CALL:
         return calls.CallStateForbids(state="void")
-    if violated.name != _SAME_PATIENT:
+    if violated.name not in _SAME_PATIENT:
         return violated
-    if asked.patient is None:
-        return PatientAlreadyBooked()
+    file_id = asked.patient_file_id
+    if asked.patient is None and file_id is None and asked.call_id is not None:
+        file_id = (await calls.readable(uow, actor, asked.call_id)).patient_file_id
     blocking = await repository.overlapping(
-        uow, actor, asked.slot_id, asked.patient.key(uow.vault, asked.slot_id)
+        uow,
+        actor,
+        asked.slot_id,
+        file_id=file_id,
+        patient_key=asked.patient.key(uow.vault, new_id()) if asked.patient else None,
     )
-    return PatientAlreadyBooked(blocking_booking=blocking) if blocking else PatientAlreadyBooked()
+    return PatientAlreadyBooked(**_named(blocking))
+
+
+def _named(blocking: list[UUID]) -> dict[str, Any]:
+    return {"blocking_booking": blocking[0]} if blocking else {}
 
 
 async def _why_not(uow: UnitOfWork, actor: Actor, asked: BookingRequest) -> DomainError | None:
     """Ask, in the order of answers (design §8), what stood in the way."""
     await ensure_live(uow, actor)
-    file_id = asked.patient_file_id
-    if asked.call_id is not None:
-        call = await calls.readable(uow, actor, asked.call_id)
-        calls.check_bookable(call)
-        file_id = file_id or call.patient_file_id
-        codes = (call.motive, call.priority, call.care_level)
-        if asked.override is None and any(vital(code) is Vital.REFUSE for code in codes):
-            return VitalEmergency(
-                FieldError("#/call_id", VitalEmergency.code, "The call is a vital emergency.")
-            )
-    if asked.patient is None:
-        if file_id is None:
-            return BookingInvalid(
-                FieldError("#/patient_file", "patient-missing", "The call has no patient file.")
-            )
+    call = None if asked.call_id is None else await calls.readable(uow, actor, asked.call_id)
+    file_id = asked.patient_file_id or (call.patient_file_id if call else None)
+    if asked.patient is None and file_id is not None:
         await patients.read(uow, actor, file_id)
-    return await slots.why_not(
+    seat = await slots.why_not(
         uow, actor, asked.slot_id, hold_id=asked.hold_id, overbook=asked.overbook
     )
+    if isinstance(seat, slots.SlotNotFound):
+        return seat
+    if call is not None:
+        calls.check_bookable(call)
+    return seat or _broken_rule(asked, call, file_id)
+
+
+def _broken_rule(
+    asked: BookingRequest, call: calls.Call | None, file_id: UUID | None
+) -> DomainError | None:
+    codes = () if call is None else (call.motive, call.priority, call.care_level)
+    if asked.override is None and any(vital(code) is Vital.REFUSE for code in codes):
+        return VitalEmergency(
+            FieldError("#/call_id", VitalEmergency.code, "The call is a vital emergency.")
+        )
+    if asked.patient is None and file_id is None:
+        return BookingInvalid(
+            FieldError("#/patient_file", "patient-missing", "The call has no patient file.")
+        )
+    return None
 
 
 async def read(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking:
@@ -119,9 +138,14 @@ async def _find(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> tuple[Bookin
 
 
 async def history(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> list[Event]:
-    """Return what happened to a booking, oldest first. Refusals: `booking-not-found`."""
-    await _find(uow, actor, booking_id)
-    return await events.history(uow, booking_id)
+    """Return what happened to a booking, oldest first.
+
+    A doctor's side that did not ask for it reads nothing of other doctors' slots. Refusals:
+    `booking-not-found`.
+    """
+    booking, requester, _ = await _find(uow, actor, booking_id)
+    told = await events.history(uow, booking_id)
+    return told if requester else [seen_by_doctor(event, booking) for event in told]
 
 
 async def list_mine(
@@ -195,7 +219,7 @@ async def reschedule(
         raise BookingInvalid(
             FieldError("#/slot_id", "same-slot", "The booking is on this slot already.")
         )
-    await repository.lock_slots(uow, [old_slot_id, slot_id])
+    await repository.lock_slots(uow, actor, old=old_slot_id, new=slot_id)
     taken = await repository.take_seat(uow, actor, slot_id, hold_id)
     if taken is None:
         await ensure_live(uow, actor)
@@ -204,7 +228,15 @@ async def reschedule(
     try:
         await repository.move(uow, booking_id, taken)
     except ConstraintViolated as violated:
-        raise PatientAlreadyBooked if violated.name == _SAME_PATIENT else violated from None
+        if violated.name not in _SAME_PATIENT:
+            raise
+        await uow.rollback()
+        blocking = await repository.overlapping(
+            uow, actor, slot_id, file_id=booking.patient_file_id
+        )
+        others = [found for found in blocking if found != booking_id]
+        raise PatientAlreadyBooked(**_named(others)) from None
+    await patients.lock(uow, booking.patient_file_id)
     practitioner_ids, care_organization_ids = await repository.care_of(uow, booking.patient_file_id)
     await patients.set_care(
         uow,
@@ -224,6 +256,16 @@ async def reschedule(
         from_starts_at=booking.starts_at.isoformat(),
     )
     return moved
+
+
+async def read_moved(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking:
+    """Return a booking that this very grant moved before, maybe out of its own sight.
+
+    Refusals: `booking-not-found`.
+    """
+    if await events.caused_by(uow, booking_id, actor.grant_id, "booking.rescheduled"):
+        return await repository.find_moved(uow, actor, booking_id)
+    return await read(uow, actor, booking_id)
 
 
 async def report(
@@ -257,7 +299,8 @@ async def report(
         uow, booking_id, state, detail=detail, sent_to_emergency=sent_to_emergency
     )
     if booking.call_id and sent_to_emergency != booking.sent_to_emergency:
-        await calls.set_sent_to_emergency(uow, booking.call_id, sent_to_emergency)
+        sent = await repository.sent_to_emergency(uow, booking.call_id)
+        await calls.set_sent_to_emergency(uow, booking.call_id, sent)
     reported = await read(uow, actor, booking_id)
     await _tell(
         uow,

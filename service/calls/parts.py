@@ -6,13 +6,11 @@ from uuid import UUID
 from sqlalchemy import (
     CTE,
     ColumnElement,
-    ScalarSelect,
     SmallInteger,
     Text,
     Uuid,
     and_,
     case,
-    exists,
     func,
     insert,
     literal,
@@ -56,35 +54,25 @@ def caller(actor: Actor) -> dict[str, Any]:
     }
 
 
-def bookable_call() -> ColumnElement[bool]:
-    """True when the call exists, the caller sees it, and its state allows booking.
+def bookable(codes: ColumnElement[Any]) -> ColumnElement[bool]:
+    """Conditions on the call's row: seen by the caller, in a state that allows booking, not vital.
 
-    Parameters: call_id and those of `visible`.
+    `codes` mean a vital emergency as motive, priority or care level; the flag `overrides` admits
+    them. Parameters: call_id, overrides and those of `visible`.
     """
-    return exists(
-        select(1).where(
-            _c.id == bind("call_id", Uuid), visible(), _c.state.in_(allowing(Action.BOOK))
-        )
-    )
-
-
-def call_has_code(codes: ColumnElement[Any]) -> ColumnElement[bool]:
-    """True when motive, priority or care level is among these codes. Parameters: call_id."""
-    return exists(
-        select(1).where(
-            _c.id == bind("call_id", Uuid),
-            or_(
-                _c.motive == func.any(codes),
-                _c.priority == func.any(codes),
-                _c.care_level == func.any(codes),
+    return and_(
+        _c.id == bind("call_id", Uuid),
+        visible(),
+        or_(*(_c.state == state.value for state in allowing(Action.BOOK))),
+        or_(
+            flag("overrides"),
+            and_(
+                _c.motive != func.all(codes),
+                _c.priority != func.all(codes),
+                func.coalesce(_c.care_level, "") != func.all(codes),
             ),
-        )
+        ),
     )
-
-
-def call_file() -> ScalarSelect[UUID]:
-    """The call's patient file, null when it has none. Parameters: call_id."""
-    return select(_c.patient_file_id).where(_c.id == bind("call_id", Uuid)).scalar_subquery()
 
 
 def orient(after: CTE, *, booking_id: ColumnElement[UUID]) -> tuple[CTE, CTE, CTE]:

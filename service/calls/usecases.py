@@ -40,7 +40,7 @@ from service.kernel import events
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import FieldError
 from service.kernel.ids import new_id
-from service.kernel.paging import Page, PageRequest
+from service.kernel.paging import Page, PageRequest, instant
 from service.kernel.versions import Expected
 
 # --- opening and reading ------------------------------------------------------------------------
@@ -156,12 +156,11 @@ async def list_calls(
 
     The queue holds unassigned calls and mine, by priority (P0 to P3, then NR), then since when.
     """
-    keys = page.after()
     if wanted.state is CallState.AWAITING_CALLBACK:
-        position = keys and [keys[0], datetime.fromisoformat(keys[1]), UUID(keys[2])]
+        position = page.after(int, instant, UUID)
         found = await repository.queue(uow, actor, wanted, limit=page.limit, after=position)
         return page.page(found, _queue_key)
-    position = keys and [datetime.fromisoformat(keys[0]), UUID(keys[1])]
+    position = page.after(instant, UUID)
     found = await repository.newest(uow, actor, wanted, limit=page.limit, after=position)
     return page.page(found, lambda call: [call.received_at.isoformat(), str(call.id)])
 

@@ -4,6 +4,7 @@ Order of answers (design §8): 401, 403, 413/415/400, then the body's own rules.
 """
 
 from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
@@ -54,7 +55,7 @@ class Guarded(APIRoute):
                     await usecases.ensure_live(uow, actor)
             if not may(actor.role, operation):
                 raise RoleLacksOperation
-            request.state.actor = actor
+            request.state.actor = replace(actor, correlation_id=request.scope["request_id"])
             _check_media_type(request)
             try:
                 return await handle(request)

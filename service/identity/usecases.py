@@ -23,7 +23,7 @@ from service.identity.tokens import Tokens
 from service.kernel import events
 from service.kernel.crypto import Vault
 from service.kernel.db import UnitOfWork
-from service.kernel.errors import DomainError, FieldError, Malformed, Unauthenticated
+from service.kernel.errors import FieldError, Malformed, Unauthenticated
 from service.kernel.events import Origin
 from service.kernel.ids import new_id
 
@@ -208,6 +208,3 @@ async def follow_organization(
 ) -> None:
     """Directory tells that an organization's type or communities changed: its grants follow."""
     await repository.follow_organization(uow, organization_id, organization_type, cpts_ids)
-
-
-REFUSALS: tuple[type[DomainError], ...] = (ClientRefused, ScopeRefused)

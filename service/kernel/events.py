@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    exists,
     func,
     insert,
     literal,
@@ -215,6 +216,25 @@ _HISTORY = (
     .where(events.c.subject_id == bind("subject_id", Uuid))
     .order_by(events.c.occurred_at, events.c.id)
 )
+
+
+_CAUSED = select(
+    exists(
+        select(1).where(
+            events.c.subject_id == bind("subject_id", Uuid),
+            events.c.grant_id == bind("by_grant", Uuid),
+            events.c.type == bind("of_type", Text),
+        )
+    )
+)
+
+
+async def caused_by(uow: UnitOfWork, subject_id: UUID, grant_id: UUID, type_: str) -> bool:
+    """Tell whether a grant caused an event of this type for a subject."""
+    found = await uow.single(
+        _CAUSED, {"subject_id": subject_id, "by_grant": grant_id, "of_type": type_}
+    )
+    return bool(found.scalar_one())
 
 
 async def history(uow: UnitOfWork, subject_id: UUID) -> list[Event]:

@@ -68,8 +68,6 @@ class PageRequest:
             raise CursorInvalid from None
         if fingerprint != self._fingerprint() or not isinstance(keys, list):
             raise CursorInvalid
-        if not kinds:
-            return keys
         try:
             return [kind(key) for kind, key in zip(kinds, keys, strict=True)]
         except (ValueError, TypeError, AttributeError):

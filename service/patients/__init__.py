@@ -9,7 +9,7 @@ from service.patients import parts
 from service.patients.domain import Patient, PatientFileNotFound
 from service.patients.repository import reader, seal, unseal
 from service.patients.schemas import CaseId, PatientIn, PatientOut, patient_members
-from service.patients.usecases import read, set_care
+from service.patients.usecases import lock, read, set_care
 
 __all__ = [
     "CaseId",
@@ -17,6 +17,7 @@ __all__ = [
     "PatientFileNotFound",
     "PatientIn",
     "PatientOut",
+    "lock",
     "parts",
     "patient_members",
     "read",

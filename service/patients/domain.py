@@ -6,8 +6,8 @@ from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
-from service.kernel.crypto import Vault
-from service.kernel.errors import Invalid, NotFound
+from service.kernel.crypto import Vault, normalised
+from service.kernel.errors import FieldError, Invalid, NotFound
 
 
 class IdentityStatus(StrEnum):
@@ -29,7 +29,7 @@ class Sex(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Why somebody searches a patient; kept with the trace."""
+    """Why somebody searches a patient; kept in the event of the search."""
 
     REGULATION = "regulation"
     CARE = "care"
@@ -79,10 +79,10 @@ class Patient:
         The same names, birth date and sex give the same key, however they are written; an
         incomplete identity is only itself.
         """
-        if self.family_name and self.given_name and self.birth_date and self.sex:
+        names = (self.family_name or "", self.given_name or "")
+        if all(normalised(name) for name in names) and self.birth_date and self.sex:
             return vault.blind_index(
-                self.family_name,
-                self.given_name,
+                *names,
                 self.birth_date.isoformat(),
                 self.sex,
                 purpose="patient_key",
@@ -113,7 +113,15 @@ class Wanted:
     ins: str | None = None
 
 
-_INS_LENGTH = 15
+def check_qualified(before: str, after: str, ins: str | None) -> None:
+    """Refuse to qualify an identity without its INS: the INS is shown of a qualified one only.
+
+    Whoever qualifies has read both the national look-up and a document, and so knows the INS.
+    """
+    if after == IdentityStatus.QUAL != before and ins is None:
+        raise PatientInvalid(
+            FieldError("#/ins", "ins-missing", "An identity is qualified together with its INS.")
+        )
 
 
 def ins_is_valid(ins: str) -> bool:

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ColumnElement,
     FromClause,
     LargeBinary,
+    Select,
     Uuid,
     and_,
     case,
@@ -70,22 +71,20 @@ def readable() -> ColumnElement[bool]:
     )
 
 
-def given(file_id: ColumnElement[Any]) -> CTE:
+def given(file_id: ColumnElement[Any]) -> Select[Any]:
     """The file that the caller names, when it may read it, beside the slot it is for."""
-    return (
-        select(_f.id, _f.patient_key, bind("seat_slot_id", Uuid).label("slot_id"))
-        .where(_f.id == file_id, readable())
-        .cte("asked")
+    return select(_f.id, _f.patient_key, bind("seat_slot_id", Uuid).label("slot_id")).where(
+        _f.id == file_id, readable()
     )
 
 
-def brought() -> CTE:
+def brought() -> Select[Any]:
     """The file that comes inside the request, not a row yet, beside the slot it is for."""
     return select(
         bind("file_id", Uuid).label("id"),
         bind("file_patient_key", LargeBinary).label("patient_key"),
         bind("seat_slot_id", Uuid).label("slot_id"),
-    ).cte("asked")
+    )
 
 
 def open_file(

@@ -18,7 +18,7 @@ from sqlalchemy import (
 )
 
 from service.identity import BOOKERS, Actor
-from service.kernel.crypto import Vault
+from service.kernel.crypto import Vault, normalised
 from service.kernel.db import UnitOfWork
 from service.kernel.sql import bind, snp_now, uuids
 from service.patients import parts
@@ -43,7 +43,7 @@ def seal(vault: Vault, file_id: UUID, patient: Patient) -> dict[str, Any]:
 
 
 def _indexes(vault: Vault, patient: Patient | Wanted) -> dict[str, bytes | None]:
-    named = patient.family_name and patient.birth_date
+    named = normalised(patient.family_name or "") and patient.birth_date
     return {
         "name_birth_index": vault.blind_index(
             patient.family_name or "",
@@ -168,6 +168,14 @@ async def search(uow: UnitOfWork, actor: Actor, wanted: Wanted) -> list[PatientF
     by = next(name for name in _SEARCHES if values[name] is not None)
     rows = await uow.single(_SEARCHES[by], {by: values[by], **reader(actor)})
     return [_file(uow.vault, row) for row in rows.mappings()]
+
+
+_LOCK_FILE = select(_f.id).where(_f.id == bind("file_id", Uuid)).with_for_update(key_share=True)
+
+
+async def lock(uow: UnitOfWork, file_id: UUID) -> None:
+    """Lock a file: who reads it is about to be said anew."""
+    await uow.execute(_LOCK_FILE, {"file_id": file_id})
 
 
 _SET_CARE = (

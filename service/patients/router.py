@@ -45,7 +45,7 @@ async def open_file(
 @router.post("/patient-files/search", operation_id="patients.search", responses=refusals())
 async def search(uow: Uow, actor: CurrentActor, body: PatientSearch) -> PatientFilesOut:
     """Find files that I may read: by name and birth date, phone, case id or INS. At most 20."""
-    found = await usecases.search(uow, actor, body.wanted())
+    found = await usecases.search(uow, actor, body.wanted(), body.purpose)
     return PatientFilesOut(items=[file_out(file) for file in found])
 
 

@@ -17,7 +17,9 @@ from service.patients.domain import (
     PatientFile,
     PatientFileNotFound,
     PatientInvalid,
+    Purpose,
     Wanted,
+    check_qualified,
 )
 
 
@@ -61,6 +63,7 @@ async def amend(
         raise PatientInvalid(
             FieldError("#/age", "age-missing", "The birth date or the age stays known.")
         )
+    check_qualified(found.patient.identity_status, patient.identity_status, changes.get("ins"))
     await repository.amend(uow, file_id, patient)
     await events.record(
         uow,
@@ -73,9 +76,28 @@ async def amend(
     return await read(uow, actor, file_id)
 
 
-async def search(uow: UnitOfWork, actor: Actor, wanted: Wanted) -> list[PatientFile]:
-    """Return at most 20 readable files that match exactly after normalisation, newest first."""
-    return await repository.search(uow, actor, wanted)
+async def search(
+    uow: UnitOfWork, actor: Actor, wanted: Wanted, purpose: Purpose
+) -> list[PatientFile]:
+    """Return at most 20 readable files that match exactly after normalisation, newest first.
+
+    The trace keeps why and how many, never what was searched.
+    """
+    found = await repository.search(uow, actor, wanted)
+    await events.record(
+        uow,
+        actor.origin,
+        "patient_file.searched",
+        actor.grant_id,
+        territory=actor.territories[0],
+        data={"purpose": purpose, "found": [str(file.id) for file in found]},
+    )
+    return found
+
+
+async def lock(uow: UnitOfWork, file_id: UUID) -> None:
+    """Bookings is about to say which doctors' sides have a booking on this file: take turns."""
+    await repository.lock(uow, file_id)
 
 
 async def set_care(

@@ -249,15 +249,16 @@ def check_batch(drafts: Sequence[SlotDraft], pointers: Sequence[str]) -> Iterato
             )
         if before is None or drafts[index].ends_at > drafts[before].ends_at:
             latest[who] = index
-    seen: set[str] = set()
+    seen: set[tuple[UUID | None, str]] = set()
     for draft, pointer in zip(drafts, pointers, strict=True):
         if draft.external_id is None:
             continue
-        if draft.external_id in seen:
+        name = (draft.practitioner_id, draft.external_id)
+        if name in seen:
             yield FieldError(
                 f"{pointer}/external_id", "duplicate", "Twice the same external_id in one batch."
             )
-        seen.add(draft.external_id)
+        seen.add(name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +314,15 @@ class Slot:
     def visibility_warnings(self) -> list[dict[str, str]]:
         """Say why nobody could see or book this slot."""
         return visibility_warnings(self.audience, walk_in=self.walk_in)
+
+
+def kept_holds(
+    holds: Mapping[str, Mapping[str, Any]], *, seats: int, now: datetime
+) -> dict[str, Mapping[str, Any]]:
+    """Return the live holds that still find a seat: whoever held first keeps it."""
+    live = {key: hold for key, hold in holds.items() if hold["until"] > now.timestamp()}
+    first = sorted(live, key=lambda key: (live[key]["since"], key))
+    return {key: live[key] for key in first[: max(0, seats)]}
 
 
 def closed_because(slot: Slot) -> Conflict | None:

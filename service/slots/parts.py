@@ -167,7 +167,11 @@ def _seat_for_booking() -> ColumnElement[bool]:
     """The held seat when a hold is presented; else a free one, or one beyond capacity on demand."""
     hold_key = bind("hold_key", Text)
     return case(
-        (hold_key.is_not(None), and_(_presented(), _s.booked + live_holds() <= _s.capacity)),
+        (
+            hold_key.is_not(None),
+            # A live hold is a promise, also when somebody was booked beyond capacity meanwhile.
+            and_(_presented(), _s.booked + live_holds() <= _s.capacity + _s.overbooking),
+        ),
         else_=or_(
             seat_left(),
             and_(flag("overbook"), _s.booked + live_holds() < _s.capacity + _s.overbooking),

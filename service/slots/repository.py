@@ -1,6 +1,6 @@
 """Every SQL statement of the room. Statements are built once per shape and kept."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -318,26 +318,40 @@ async def overlapping(
     return [(row.n - 1, row.id) for row in rows]
 
 
-_BY_EXTERNAL = (
-    text(
-        """SELECT id, external_id, booked, starts_at, ends_at, location_id, modes, practitioner_id,
-              walk_in, capacity, overbooking, holds
-       FROM slots WHERE organization_id = :organization_id AND external_id = ANY(:external_ids)
-       ORDER BY id FOR UPDATE"""
-    )
-    .bindparams(bind("organization_id", Uuid), texts("external_ids"))
-    .columns(holds=JSONB, location_id=Uuid, practitioner_id=Uuid, id=Uuid)
+_PUBLISHED = (
+    select(*_s, snp_now().label("now"))
+    .where(_s.external_id == func.any(texts("external_ids")))
+    .order_by(_s.id)
+    .with_for_update()
+)
+_OF_PRACTITIONER = _PUBLISHED.where(_s.practitioner_id == bind("practitioner_id", Uuid))
+_OF_CENTRE = _PUBLISHED.where(
+    _s.organization_id == bind("organization_id", Uuid), _s.practitioner_id.is_(None)
 )
 
 
 async def by_external_id(
-    uow: UnitOfWork, organization_id: UUID, external_ids: Sequence[str]
+    uow: UnitOfWork,
+    practitioner_id: UUID | None,
+    organization_id: UUID,
+    external_ids: Sequence[str],
 ) -> dict[str, Row[Any]]:
-    """Lock and return the organization's slots that practice software published before."""
+    """Lock and return what practice software published before for a practitioner.
+
+    Slots without a practitioner are their organization's.
+    """
     rows = await uow.execute(
-        _BY_EXTERNAL, {"organization_id": organization_id, "external_ids": list(external_ids)}
+        _OF_CENTRE if practitioner_id is None else _OF_PRACTITIONER,
+        {
+            "practitioner_id": practitioner_id,
+            "organization_id": organization_id,
+            "external_ids": list(external_ids),
+        },
     )
     return {row.external_id: row for row in rows}
+
+
+_PUBLISHED_MEANWHILE = {"uq_slots_practitioner_external_id", "uq_slots_organization_external_id"}
 
 
 async def insert_slots(uow: UnitOfWork, rows: list[dict[str, Any]]) -> None:
@@ -345,7 +359,7 @@ async def insert_slots(uow: UnitOfWork, rows: list[dict[str, Any]]) -> None:
     try:
         await uow.execute(insert(slots), rows)
     except ConstraintViolated as violated:
-        if violated.name == "uq_slots_external_id":
+        if violated.name in _PUBLISHED_MEANWHILE:
             await uow.rollback()
             raise TransactionLost(violated.name) from None
         raise
@@ -439,7 +453,11 @@ _WITHDRAW = (
 )
 _END_HOLDS = (
     update(holds)
-    .where(_h.slot_id == bind("of_slot", Uuid), _h.ended_at.is_(None))
+    .where(
+        _h.slot_id == bind("of_slot", Uuid),
+        _h.ended_at.is_(None),
+        _h.id != func.all(uuids("kept")),
+    )
     .values(ended_at=snp_now())
 )
 
@@ -452,9 +470,9 @@ async def withdraw(uow: UnitOfWork, slot_id: UUID) -> bool:
     return done
 
 
-async def end_holds(uow: UnitOfWork, slot_id: UUID) -> None:
-    """End the holds of a slot whose time or place changed, or that was withdrawn."""
-    await uow.execute(_END_HOLDS, {"of_slot": slot_id})
+async def end_holds(uow: UnitOfWork, slot_id: UUID, kept: Iterable[str] = ()) -> None:
+    """End the holds of a slot that moved, was withdrawn or has fewer seats, but for those kept."""
+    await uow.execute(_END_HOLDS, {"of_slot": slot_id, "kept": [UUID(key) for key in kept]})
 
 
 # --- holds --------------------------------------------------------------------------------------
@@ -484,6 +502,8 @@ def _place_hold() -> Select[Any]:
         func.jsonb_build_object(
             "organization",
             bind("caller_organization_id", Uuid),
+            "since",
+            func.extract("epoch", snp_now()),
             "until",
             func.extract("epoch", expires),
         ),

@@ -94,10 +94,12 @@ async def publish(
     async def make() -> list[Slot]:
         return await usecases.publish(uow, actor, [slot.draft() for slot in asked], pointers)
 
-    async def again(ids: list[UUID]) -> list[Slot]:
-        return [(await usecases.read(uow, actor, slot_id))[0] for slot_id in ids]
-
-    made = await once.create(uow, make, again=again, ids=lambda slots: [s.id for s in slots])
+    made = await once.create(
+        uow,
+        make,
+        again=lambda ids: usecases.own(uow, actor, ids),
+        ids=lambda slots: [s.id for s in slots],
+    )
     out = [slot_out(slot, mine=True) for slot in made]
     if batch:
         return SlotBatchOut(slots=out)

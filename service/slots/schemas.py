@@ -139,7 +139,8 @@ class SlotPatch(Body):
 
     def changes(self) -> dict[str, Any]:
         """Return the members that were sent."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
+        sent = {name: getattr(self, name) for name in self.model_fields_set}
+        return {n: list(dict.fromkeys(v)) if isinstance(v, list) else v for n, v in sent.items()}
 
 
 class HoldIn(Body):

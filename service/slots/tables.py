@@ -50,7 +50,7 @@ slots = Table(
     Column("capacity", SmallInteger, nullable=False),
     Column("overbooking", SmallInteger, nullable=False, server_default=text("0")),
     Column("booked", SmallInteger, nullable=False, server_default=text("0")),
-    # {hold id: {"organization": id, "until": seconds since 1970}}
+    # {hold id: {"organization": id, "since": seconds since 1970, "until": the same}}
     Column("holds", JSONB, nullable=False, server_default=text("'{}'")),
     Column("walk_in", Boolean, nullable=False, server_default=text("false")),
     Column("note", Text),
@@ -93,12 +93,20 @@ slots = Table(
     Index("ix_slots_practitioner_id_starts_at", "practitioner_id", "starts_at"),
     Index("ix_slots_location_id_starts_at", "location_id", "starts_at"),
     Index("ix_slots_cpts_ids", "cpts_ids", postgresql_using="gin"),
+    # The practice software's own id names one slot of one practitioner, wherever it is.
     Index(
-        "uq_slots_external_id",
-        "organization_id",
+        "uq_slots_practitioner_external_id",
+        "practitioner_id",
         "external_id",
         unique=True,
         postgresql_where=text("external_id IS NOT NULL"),
+    ),
+    Index(
+        "uq_slots_organization_external_id",
+        "organization_id",
+        "external_id",
+        unique=True,
+        postgresql_where=text("external_id IS NOT NULL AND practitioner_id IS NULL"),
     ),
 )
 

@@ -37,6 +37,7 @@ from service.slots.domain import (
     check_batch,
     check_period,
     closed_because,
+    kept_holds,
 )
 from service.slots.repository import Search
 
@@ -68,8 +69,7 @@ async def publish(
     known = await _known(uow, drafts, places)
     await _refuse_overlaps(uow, drafts, [row.id for row in known.values()])
     ids = await _write(uow, actor, drafts, places, known)
-    written = {slot.id: slot for slot in await repository.own(uow, actor, ids)}
-    return [written[slot_id] for slot_id in ids]
+    return await own(uow, actor, ids)
 
 
 def _check_mine(actor: Actor, drafts: Sequence[SlotDraft]) -> None:
@@ -115,17 +115,20 @@ async def _known(
 ) -> dict[int, Any]:
     """Lock the slots that practice software published before, by position in the batch."""
     known: dict[int, Any] = {}
-    wanted: dict[UUID, dict[str, int]] = {}
+    wanted: dict[tuple[UUID | None, UUID], dict[str, int]] = {}
     for position, draft in enumerate(drafts):
         if draft.external_id is not None:
-            organization = places[draft.location_id].organization_id
-            wanted.setdefault(organization, {})[draft.external_id] = position
-    for organization, externals in sorted(wanted.items()):
-        rows = await repository.by_external_id(uow, organization, list(externals))
+            organization_id = places[draft.location_id].organization_id
+            whose = (draft.practitioner_id, draft.practitioner_id or organization_id)
+            wanted.setdefault(whose, {})[draft.external_id] = position
+    for (practitioner_id, organization_id), externals in wanted.items():
+        rows = await repository.by_external_id(
+            uow, practitioner_id, organization_id, list(externals)
+        )
         for external_id, row in rows.items():
             position = externals[external_id]
-            if row.practitioner_id != drafts[position].practitioner_id:
-                raise NotMyPractitioner
+            if row.starts_at <= row.now:
+                raise SlotStarted(slot_id=row.id)
             if row.booked and _disturbs(row, drafts[position]):
                 raise SlotBooked(slot_id=row.id)
             known[position] = row
@@ -174,18 +177,15 @@ async def _write(
     await repository.step_aside(uow, moving)
     for position, draft in enumerate(drafts):
         place, before = places[draft.location_id], known.get(position)
-        values = _values(draft, place)
         if before is None:
             slot_id = new_id()
-            new.append({"id": slot_id, "client_id": actor.client_id, **values})
+            new.append({"id": slot_id, "client_id": actor.client_id, **_values(draft, place)})
+            told["slot.published"].append(_fact(slot_id, draft, place))
         else:
             slot_id = before.id
-            moved = slot_id in moving
-            await repository.amend(uow, slot_id, values, holds_kept={} if moved else before.holds)
-            if moved:
-                await repository.end_holds(uow, slot_id)
+            await _amend(uow, before, draft, place)
+            told["slot.amended"].append(_fact(slot_id, draft, place, _audience(before)))
         ids.append(slot_id)
-        told["slot.amended" if before else "slot.published"].append(_fact(slot_id, draft, place))
     if new:
         await repository.insert_slots(uow, new)
     for type_, facts in told.items():
@@ -259,6 +259,14 @@ async def search(uow: UnitOfWork, actor: Actor, wanted: Search, page: PageReques
     )
 
 
+async def own(uow: UnitOfWork, actor: Actor, slot_ids: Sequence[UUID]) -> list[Slot]:
+    """Return slots of the caller's own side, in this order. Refusals: `slot-not-found`."""
+    found = {slot.id: slot for slot in await repository.own(uow, actor, slot_ids)}
+    if len(found) < len(set(slot_ids)):
+        raise SlotNotFound
+    return [found[slot_id] for slot_id in slot_ids]
+
+
 async def read(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple[Slot, bool]:
     """Return a slot and whether it is the caller's side's. Refusals: `slot-not-found`."""
     found = await repository.find(uow, actor, slot_id)
@@ -300,7 +308,7 @@ async def amend(
 
     With a patient booked only labels, note and a larger capacity may change. Moving a slot ends its
     holds. Refusals: `slot-not-found`, `precondition-required`, `version-mismatch`, `slot-booked`,
-    `slot-withdrawn`, `slot-invalid`, `overlapping-slot`.
+    `slot-withdrawn`, `already-started` (but for the note), `slot-invalid`, `overlapping-slot`.
     """
     seen, _ = await _own(uow, actor, slot_id)
     expected.check(seen.version, required=True)
@@ -312,31 +320,62 @@ async def amend(
     expected.check(row.version, required=True)
     if row.withdrawn_at is not None:
         raise SlotWithdrawn
+    if row.starts_at <= row.now and changes.keys() - {"note"}:
+        raise SlotStarted
     draft = _merged(row, changes)
     moved = _moves(row, draft)
     if row.booked and _disturbs(row, draft):
         raise SlotBooked
+    place = await _place(uow, actor, row, draft) if moved else _placed(row)
+    if moved:
+        await _refuse_overlaps(uow, [draft], [slot_id])
+    await _amend(uow, row, draft, place)
+    await events.record_all(
+        uow, actor.origin, "slot.amended", [_fact(slot_id, draft, place, _audience(row))]
+    )
+    return (await repository.own(uow, actor, [slot_id]))[0]
+
+
+async def _place(uow: UnitOfWork, actor: Actor, row: Any, draft: SlotDraft) -> Place:
     places = await directory.places(uow, [draft.location_id])
     place = places.get(draft.location_id)
-    problems = _check(actor, draft, "#", place, row.now) if moved else []
+    problems = _check(actor, draft, "#", place, row.now)
     if problems or place is None:
         raise SlotInvalid(*problems)
-    await _refuse_overlaps(uow, [draft], [slot_id])
-    await repository.amend(
-        uow, slot_id, _values(draft, place), holds_kept={} if moved else row.holds
+    return place
+
+
+def _placed(row: Any) -> Place:
+    """Return the place that a slot already has: it stays, though the place may have closed."""
+    return Place(
+        location_id=row.location_id,
+        organization_id=row.organization_id,
+        organization_type=row.organization_type,
+        territory=row.territory,
+        zone=row.zone,
+        latitude=row.latitude,
+        longitude=row.longitude,
+        reduced_mobility=row.reduced_mobility,
+        practitioner_ids=(),
     )
-    if moved:
-        await repository.end_holds(uow, slot_id)
-    before = Audience(
+
+
+async def _amend(uow: UnitOfWork, row: Any, draft: SlotDraft, place: Place) -> None:
+    """Write a slot anew; holds end when it moves, the latest ones when seats are fewer."""
+    seats = 0 if _moves(row, draft) else draft.capacity - row.booked
+    kept = kept_holds(row.holds, seats=seats, now=row.now)
+    await repository.amend(uow, row.id, _values(draft, place), holds_kept=kept)
+    if kept.keys() != row.holds.keys():
+        await repository.end_holds(uow, row.id, kept)
+
+
+def _audience(row: Any) -> Audience:
+    return Audience(
         tuple(row.visibility),
         tuple(row.cpts_ids),
         tuple(row.organization_types),
         tuple(row.organization_ids),
     )
-    await events.record_all(
-        uow, actor.origin, "slot.amended", [_fact(slot_id, draft, place, before)]
-    )
-    return (await repository.own(uow, actor, [slot_id]))[0]
 
 
 def _merged(row: Any, changes: Mapping[str, Any]) -> SlotDraft:

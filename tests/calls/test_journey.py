@@ -128,7 +128,7 @@ async def test_every_change_is_told_without_a_patient(world: World) -> None:
         ({"priority": "P4"}, "#/priority"),
         ({"care_level": "R5"}, "#/care_level"),
         ({"received_at": "2026-12-01T13:40:00"}, "#/received_at"),
-        ({"received_at": ago(-6)}, "#/received_at"),
+        ({"received_at": ago(-600)}, "#/received_at"),
         ({"cpts_id": str(new_id())}, "#/cpts_id"),
         ({"patient_name": "X"}, "#/patient_name"),
     ],

@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Uuid, func, or_, select
+from sqlalchemy import Uuid, func, select
 
 from service import calls as door
 from service.calls import MASK, CallNotFound, Outcome, mask_of
@@ -17,7 +17,7 @@ from service.identity import Actor, Role
 from service.kernel import events
 from service.kernel.db import UnitOfWork
 from service.kernel.ids import new_id
-from service.kernel.sql import bind
+from service.kernel.sql import bind, texts
 from tests.calls.support import closed, opened, read, with_outcome
 from tests.support import Caller, World, problem
 
@@ -95,9 +95,11 @@ async def test_outcomes_that_cross_are_all_kept(world: World) -> None:
 
 def _booking() -> Any:
     """As the bookings room composes it: nothing is booked when the call is not bookable."""
+    call = door.parts.call
     booked = (
-        select(bind("booking_id", Uuid).label("id"), door.parts.call_file().label("file"))
-        .where(or_(bind("call_id", Uuid).is_(None), door.parts.bookable_call()))
+        select(bind("booking_id", Uuid).label("id"), call.c.patient_file_id.label("file"))
+        .where(door.parts.bookable(texts("vital_codes")))
+        .with_for_update(of=call, key_share=True)
         .cte("booked")
     )
     told = events.part(
@@ -116,6 +118,8 @@ async def _book(world: World, caller: Caller, call_id: UUID | None) -> tuple[Any
         "booking_id": booking_id,
         "call_id": call_id,
         "outcome_id": new_id(),
+        "overrides": False,
+        "vital_codes": ["P0"],
         **door.parts.caller(actor),
         **actor.origin.parameters(),
     }
@@ -163,15 +167,6 @@ async def test_the_clerk_who_books_has_not_regulated(world: World) -> None:
     await _book(world, osnp, UUID(call["id"]))
     async with world.database.unit_of_work() as uow:
         assert (await _row(uow, call)).regulated_by is None
-
-
-async def test_a_booking_without_call_writes_nothing_here(world: World) -> None:
-    regulator = await world.regulator()
-    row, booking_id = await _book(world, regulator, None)
-    assert row.id == booking_id
-    async with world.database.unit_of_work() as uow:
-        found = select(call_outcomes).where(call_outcomes.c.booking_id == booking_id)
-        assert (await uow.single(found)).all() == []
 
 
 async def test_calls_that_nothing_can_be_booked_for(world: World) -> None:

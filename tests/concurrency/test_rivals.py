@@ -26,7 +26,7 @@ async def seats(database: Database, slot_id: str) -> tuple[int, int, int]:
                 text(
                     """SELECT (SELECT booked FROM slots WHERE id = CAST(:slot AS uuid)) AS seats,
                               (SELECT count(*) FROM bookings
-                               WHERE slot_id = CAST(:slot AS uuid) 
+                               WHERE slot_id = CAST(:slot AS uuid)
                                AND state <> 'cancelled') AS rows,
                               (SELECT count(*) FROM events WHERE type = 'booking.created'
                                AND CAST(data->>'slot_id' AS uuid) = CAST(:slot AS uuid)) AS told"""

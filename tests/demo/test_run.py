@@ -115,19 +115,24 @@ def workshop() -> Iterator[Path]:
 def demo(workshop: Path) -> Iterator[Demo]:
     """One demo for all tests: killed while loading, then started again."""
     data = workshop / "data with a space"
-    killed = start(data)
-    killed.wait_until(lambda process: "Loading" in process.errors)
+    running = Demo(data, start(data), 0)
+    try:
+        _kill_while_loading(running)
+        running.start()
+        assert running.seconds < FIRST_START_SECONDS
+        yield running
+    finally:
+        if running.process.process.poll() is None:
+            running.process.end(signal.SIGTERM)
+
+
+def _kill_while_loading(demo: Demo) -> None:
+    demo.process.wait_until(lambda process: "Loading" in process.errors)
     time.sleep(0.5)
-    killed.process.kill()
-    killed.process.wait(10)
-    assert postgres_of(data), "the killed demo leaves PostgreSQL behind"
-    assert not (data / "demo-clients.json").exists()
-    running = Demo(data, killed, 0)
-    running.start()
-    assert running.seconds < FIRST_START_SECONDS
-    yield running
-    if running.process.process.poll() is None:
-        running.process.end(signal.SIGKILL)
+    demo.process.process.kill()
+    demo.process.process.wait(10)
+    assert demo.postgres(), "the killed demo leaves PostgreSQL behind"
+    assert not (demo.data / "demo-clients.json").exists()
 
 
 def test_it_is_ready_and_loaded_after_a_killed_first_start(demo: Demo) -> None:

@@ -282,10 +282,18 @@ async def test_who_lost_a_deadlock_is_served_all_the_same(
         amending = asyncio.create_task(
             doctor.patch(f"/v1/slots/{slot['id']}", {"note": "x"}, if_match=1)
         )
-        await _until_somebody_waits(stranger)
-        # ... and the stranger the other way round: PostgreSQL ends who waited first.
-        await stranger.fetchval(
-            "SELECT 1 FROM practitioners WHERE id = $1 FOR UPDATE", doctor.practitioner_id
+        # ... and the stranger the other way round: PostgreSQL ends the one that waited first.
+        who = str(doctor.practitioner_id)
+        await stranger.execute("SELECT set_config('test.who', $1, true)", who)
+        await stranger.execute(
+            """SET LOCAL deadlock_timeout = '30s';
+                DO $$ BEGIN
+                  WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted) LOOP
+                    PERFORM pg_sleep(0.005);
+                  END LOOP;
+                  PERFORM 1 FROM practitioners
+                  WHERE id = current_setting('test.who')::uuid FOR UPDATE;
+                END $$"""
         )
         await stranger.execute("COMMIT")
         answer = await amending
@@ -294,13 +302,6 @@ async def test_who_lost_a_deadlock_is_served_all_the_same(
     async with world.database.unit_of_work() as uow:
         told = [event.type for event in await events.history(uow, UUID(slot["id"]))]
     assert told == ["slot.published", "slot.amended"]
-
-
-async def _until_somebody_waits(connection: "asyncpg.Connection[Any]") -> None:
-    waiting = """SELECT count(*) FROM pg_stat_activity
-                 WHERE datname = current_database() AND wait_event_type = 'Lock'"""
-    while not await connection.fetchval(waiting):
-        await connection.execute("SELECT pg_sleep(0.01)")
 
 
 # --- the pool -----------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ async def test_a_bad_file_is_told_where_and_never_what(
     found = problem(answer, 422, "invalid")
     assert [error["pointer"] for error in found["errors"]] == [pointer]
     for value in wrong.values():
-        assert value in (None, 1, "", "X") or str(value) not in answer.text
+        assert len(str(value)) < 6 or str(value) not in answer.text
 
 
 @pytest.mark.parametrize("age", [0, 45, 130, "P3M", "P10D", "P80Y"])
@@ -105,7 +105,10 @@ async def test_an_ins_is_shown_only_of_a_qualified_identity(world: World) -> Non
     file = await opened(regulator, ins=INS)
     assert file["ins"] is None
     path = f"/v1/patient-files/{file['id']}"
-    qualified = await regulator.patch(path, {"identity_status": "QUAL"}, if_match=1)
+    curious = await regulator.patch(path, {"identity_status": "QUAL"}, if_match=1)
+    assert problem(curious, 422, "patient-invalid")["errors"][0]["pointer"] == "#/ins"
+    both = {"identity_status": "QUAL", "ins": INS}
+    qualified = await regulator.patch(path, both, if_match=1)
     assert qualified.json()["ins"] == INS
 
 

@@ -91,7 +91,9 @@ def test_overlaps_in_a_batch_are_those_of_a_brute_force(batch: Sequence[SlotDraf
     repeated = {
         f"{pointers[n]}/external_id"
         for n, draft in enumerate(batch)
-        if draft.external_id and draft.external_id in [d.external_id for d in batch[:n]]
+        if draft.external_id
+        and (draft.practitioner_id, draft.external_id)
+        in [(d.practitioner_id, d.external_id) for d in batch[:n]]
     }
     assert {e.pointer for e in found if e.code == "duplicate"} == repeated
     assert len(found) == len(overlapping) + len(repeated)

@@ -7,6 +7,7 @@ from service.bookings.repository.changing import (
     lock_slots,
     move,
     report,
+    sent_to_emergency,
 )
 from service.bookings.repository.reading import find, find_moved, list_mine, overlapping
 from service.bookings.repository.taking import book, give_back, take_seat
@@ -24,5 +25,6 @@ __all__ = [
     "move",
     "overlapping",
     "report",
+    "sent_to_emergency",
     "take_seat",
 ]

@@ -1,6 +1,5 @@
 """Locking and changing bookings, inside a transaction."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -12,12 +11,14 @@ from sqlalchemy import (
     Uuid,
     func,
     literal,
+    or_,
     select,
     update,
 )
 
 from service.bookings.domain import BookingState, CancelledBy
 from service.bookings.tables import bookings
+from service.identity import Actor
 from service.kernel.db import UnitOfWork
 from service.kernel.sql import bind, flag, snp_now, uuids
 from service.slots import parts as slots
@@ -34,15 +35,22 @@ async def lock(uow: UnitOfWork, booking_id: UUID) -> None:
 
 _LOCK_SLOTS = (
     select(slots.slot.c.id)
-    .where(slots.slot.c.id == func.any(uuids("slot_ids")))
+    .where(
+        slots.slot.c.id == func.any(uuids("slot_ids")),
+        # Who may not see a slot does not wait for it either.
+        or_(slots.slot.c.id == bind("own_slot_id", Uuid), slots.visible()),
+    )
     .order_by(slots.slot.c.id)
     .with_for_update()
 )
 
 
-async def lock_slots(uow: UnitOfWork, slot_ids: Sequence[UUID]) -> None:
-    """Lock slot rows in the order of their ids."""
-    await uow.execute(_LOCK_SLOTS, {"slot_ids": sorted(slot_ids)})
+async def lock_slots(uow: UnitOfWork, actor: Actor, *, old: UUID, new: UUID) -> None:
+    """Lock the slot a booking leaves and the one it wants, in the order of their ids."""
+    await uow.execute(
+        _LOCK_SLOTS,
+        {"slot_ids": sorted((old, new)), "own_slot_id": old, **slots.caller(actor)},
+    )
 
 
 _MOVE = (
@@ -101,6 +109,16 @@ async def care_of(uow: UnitOfWork, file_id: UUID) -> tuple[list[UUID], list[UUID
     """Return which practitioners, and which centres with nobody named, have these bookings."""
     row = (await uow.execute(_CARE, {"file_id": file_id})).one()
     return list(row.practitioner_ids), list(row.organization_ids)
+
+
+_OTHERS_SENT = select(
+    func.coalesce(func.bool_or(_b.sent_to_emergency), literal(value=False))
+).where(_b.call_id == bind("call_id", Uuid))
+
+
+async def sent_to_emergency(uow: UnitOfWork, call_id: UUID) -> bool:
+    """Tell whether the report of any booking of a call sent the patient on to emergency."""
+    return bool((await uow.execute(_OTHERS_SENT, {"call_id": call_id})).scalar_one())
 
 
 _CANCEL = (

@@ -17,6 +17,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    union,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -63,15 +64,17 @@ def _requester() -> ColumnElement[bool]:
 
 
 def _doctor() -> ColumnElement[bool]:
+    return and_(flag("caller_publishes"), or_(_of_practitioners(), _of_centre()))
+
+
+def _of_practitioners() -> ColumnElement[bool]:
+    return _b.practitioner_id == func.any(uuids("caller_practitioner_ids"))
+
+
+def _of_centre() -> ColumnElement[bool]:
     return and_(
-        flag("caller_publishes"),
-        or_(
-            _b.practitioner_id == func.any(uuids("caller_practitioner_ids")),
-            and_(
-                _b.practitioner_id.is_(None),
-                _b.practitioner_organization_id == bind("caller_organization_id", Uuid),
-            ),
-        ),
+        _b.practitioner_id.is_(None),
+        _b.practitioner_organization_id == bind("caller_organization_id", Uuid),
     )
 
 
@@ -170,10 +173,26 @@ _FILTERS: Mapping[str, ColumnElement[bool]] = {
 
 
 @cache
-def _list(shape: tuple[str, ...]) -> Select[Any]:
+def _list(shape: tuple[str, ...], *, doctor: bool) -> Select[Any]:
+    """One branch for each side, each with an index of its own.
+
+    As one OR the planner, once it plans for any parameters, walks all bookings from the newest.
+    """
+    sides = [_b.organization_id == bind("caller_organization_id", Uuid)]
+    if doctor:
+        sides += [_of_practitioners(), _of_centre()]
+    branches = [
+        select(_b.id)
+        .where(side, *(_FILTERS[name] for name in shape))
+        .order_by(_b.id.desc())
+        .limit(bind("limit", Integer))
+        .subquery()
+        for side in sides
+    ]
+    mine = union(*(select(branch.c.id) for branch in branches)).subquery()
     return (
         _read()
-        .where(or_(_requester(), _doctor()), *(_FILTERS[name] for name in shape))
+        .where(_b.id.in_(select(mine.c.id)))
         .order_by(_b.id.desc())
         .limit(bind("limit", Integer))
     )
@@ -185,29 +204,42 @@ async def list_mine(
     """Return the caller's bookings, newest first, one more than the page holds."""
     given = {name: value for name, value in wanted.items() if value is not None}
     values = {**slots.caller(actor), **given, "limit": limit + 1}
-    rows = await uow.single(_list(tuple(given)), values)
+    rows = await uow.single(_list(tuple(given), doctor=actor.publishes), values)
     return [booking_of(uow.vault, row, patient=True) for row in rows.mappings()]
 
 
+_KEY_OF_FILE = (
+    select(patients.file.c.patient_key)
+    .where(patients.file.c.id == bind("file_id", Uuid))
+    .scalar_subquery()
+)
+_PERIOD = (
+    select(func.tstzrange(slots.slot.c.starts_at, slots.slot.c.ends_at))
+    .where(slots.slot.c.id == bind("slot_id", Uuid))
+    .scalar_subquery()
+)
 _OVERLAPPING = select(_b.id).where(
-    _b.patient_key == bind("key", LargeBinary),
-    _b.state == BookingState.BOOKED,
-    func.tstzrange(_b.starts_at, _b.ends_at).bool_op("&&")(
-        select(func.tstzrange(slots.slot.c.starts_at, slots.slot.c.ends_at))
-        .where(slots.slot.c.id == bind("slot_id", Uuid))
-        .scalar_subquery()
+    or_(
+        _b.patient_file_id == bind("file_id", Uuid),
+        _b.patient_key == func.coalesce(bind("key", LargeBinary), _KEY_OF_FILE),
     ),
+    _b.state == BookingState.BOOKED,
+    func.tstzrange(_b.starts_at, _b.ends_at).bool_op("&&")(_PERIOD),
     or_(_requester(), _doctor()),
 )
 
 
 async def overlapping(
-    uow: UnitOfWork, actor: Actor, slot_id: UUID, patient_key: bytes
-) -> UUID | None:
-    """Return the person's live booking at that time, if the caller may see it."""
-    found: UUID | None = (
-        await uow.single(
-            _OVERLAPPING, {"key": patient_key, "slot_id": slot_id, **slots.caller(actor)}
-        )
-    ).scalar()
-    return found
+    uow: UnitOfWork,
+    actor: Actor,
+    slot_id: UUID,
+    *,
+    file_id: UUID | None,
+    patient_key: bytes | None = None,
+) -> list[UUID]:
+    """Return a patient's live bookings at a slot's time, those that the caller may see."""
+    found = await uow.single(
+        _OVERLAPPING,
+        {"file_id": file_id, "key": patient_key, "slot_id": slot_id, **slots.caller(actor)},
+    )
+    return list(found.scalars())

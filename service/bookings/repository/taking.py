@@ -12,11 +12,11 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    and_,
     case,
     func,
     insert,
     literal,
-    or_,
     select,
     true,
 )
@@ -95,7 +95,9 @@ def _insert(taken: CTE, asked: CTE) -> CTE:
         "motive": bind("booking_motive", Text),
         "reason_text": bind("booking_reason_text", LargeBinary),
         "override_reason": bind("booking_override_reason", LargeBinary),
-        "overbooked": taken.c.booked > taken.c.capacity,
+        "overbooked": and_(
+            bind("hold_key", Text).is_(None), taken.c.booked + taken.c.held > taken.c.capacity
+        ),
     }
     return (
         insert(bookings)
@@ -107,28 +109,20 @@ def _insert(taken: CTE, asked: CTE) -> CTE:
     )
 
 
-def _book(asked: CTE, *, brought: bool) -> Select[Any]:
+def _book(asked: CTE, *, brought: bool, call: bool) -> Select[Any]:
     """Compose the booking: seat, patient, booking, call, event, idempotency row, in one trip.
 
     Every part takes its facts from the part before it; no seat, and nothing at all is written.
     """
-    taken = slots.take(
-        grant_is_live(),
-        or_(bind("call_id", Uuid).is_(None), calls.bookable_call()),
-        or_(
-            flag("overrides"),
-            bind("call_id", Uuid).is_(None),
-            ~calls.call_has_code(texts("vital_codes")),
-        ),
-        using=asked,
-    )
+    taken = slots.take(grant_is_live(), using=asked)
     booked = _insert(taken, asked)
-    side: dict[str, Any] = {
-        "practitioner_id": taken.c.practitioner_id,
-        "care_organization_id": taken.c.organization_id,
-    }
     file = (
-        patients.open_file(taken, territory=taken.c.territory, **side)
+        patients.open_file(
+            taken,
+            territory=taken.c.territory,
+            practitioner_id=taken.c.practitioner_id,
+            care_organization_id=taken.c.organization_id,
+        )
         if brought
         else patients.share(
             file_id=booked.c.patient_file_id,
@@ -149,17 +143,40 @@ def _book(asked: CTE, *, brought: bool) -> Select[Any]:
         .add_cte(
             file,
             slots.end_hold(taken),
-            *calls.orient(booked, booking_id=booked.c.id),
+            *(calls.orient(booked, booking_id=booked.c.id) if call else ()),
             told,
             idempotency.part(booked, func.array_append(literal([], ARRAY(Uuid)), booked.c.id)),
         )
     )
 
 
-_BOOK_BROUGHT = _book(patients.brought(), brought=True)
-_BOOK_GIVEN = _book(
-    patients.given(func.coalesce(bind("given_file_id", Uuid), calls.call_file())), brought=False
-)
+def _asked(*, brought: bool, call: bool) -> CTE:
+    """Who the booking is for, and for which call.
+
+    The call's row is locked first: what it says (its state, a vital priority) still holds when the
+    seat is taken, however long that waited.
+    """
+    if brought:
+        asked = patients.brought()
+    elif call:
+        asked = patients.given(
+            func.coalesce(bind("given_file_id", Uuid), calls.call.c.patient_file_id)
+        )
+    else:
+        asked = patients.given(bind("given_file_id", Uuid))
+    if call:
+        asked = asked.where(calls.bookable(texts("vital_codes"))).with_for_update(
+            of=calls.call, key_share=True
+        )
+    return asked.cte("asked")
+
+
+# Four shapes: the file is brought or given, with a call or without.
+_BOOK = {
+    (brought, call): _book(_asked(brought=brought, call=call), brought=brought, call=call)
+    for brought in (True, False)
+    for call in (True, False)
+}
 
 
 async def book(
@@ -191,12 +208,11 @@ async def book(
         **actor.origin.parameters(),
         **idempotency.parameters(key),
     }
-    statement = _BOOK_GIVEN
     if asked.patient is not None:
         file_id = new_id()
         sealed = seal(uow.vault, file_id, asked.patient)
         values |= {"file_id": file_id, **{f"file_{name}": v for name, v in sealed.items()}}
-        statement = _BOOK_BROUGHT
+    statement = _BOOK[asked.patient is not None, asked.call_id is not None]
     row = (await uow.single(statement, values)).mappings().one_or_none()
     return None if row is None else booking_of(uow.vault, row, patient=False)
 

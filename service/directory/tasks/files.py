@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from hashlib import sha256
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from service.directory.tasks.lines import ImportRefused
 
@@ -45,7 +45,7 @@ def opened(path: Path) -> Iterator[tuple[str, IO[bytes]]]:
         file.seek(0)
         if start[:2] == b"\x1f\x8b":
             with gzip.open(file) as unpacked:
-                yield path.stem, unpacked
+                yield path.stem, cast("IO[bytes]", unpacked)
         elif start == b"PK\x03\x04":
             with zipfile.ZipFile(file) as archive:
                 member = _member(path, archive)
@@ -95,14 +95,13 @@ def _inspect(path: Path, name: str, stream: IO[bytes], progress: Progress) -> So
             progress("Looking through", count, None)
     if header.startswith(_UTF16):
         raise ImportRefused(f"{path.name} is UTF-16: save it as UTF-8.")
-    if not header.strip():
-        raise ImportRefused(f"{path.name} is empty: its first line names the columns.")
     # Accents of Windows-1252 are hardly ever UTF-8 by chance: a few broken lines decide nothing.
     encoding = "utf-8" if votes[True] >= votes[False] else "cp1252"
+    names = decoded(header, encoding, "replace")
+    if not names.strip():
+        raise ImportRefused(f"{path.name} is empty: its first line names the columns.")
     progress("Looking through", count, count)
-    return Source(
-        path, name, digest.hexdigest(), encoding, count, decoded(header, encoding, "replace")
-    )
+    return Source(path, name, digest.hexdigest(), encoding, count, names)
 
 
 def _is_utf8(raw: bytes) -> bool:

@@ -5,7 +5,7 @@ command goes on after the last one. The lines before are read again, for the nam
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -21,13 +21,13 @@ from service.directory.tasks.repository import ledger
 from service.directory.tasks.repository.entries import Origin
 from service.directory.tasks.repository.ledger import Import
 from service.directory.tasks.tally import Report, Tally
-from service.directory.tasks.vanishing import Vanishing
+from service.directory.tasks.vanishing import Step, Vanishing
 from service.directory.tasks.writing import write
-from service.identity import OPERATOR
 from service.kernel import events
 from service.kernel.db import Database, UnitOfWork
 from service.kernel.ids import new_id
 
+OPERATOR = events.Origin(role="operator")
 _TOLD_EVERY = 5_000
 
 
@@ -35,7 +35,7 @@ _TOLD_EVERY = 5_000
 class Options:
     """How an import is asked for."""
 
-    wanted: Filter = Filter()
+    wanted: Filter = field(default_factory=Filter)
     source_date: date | None = None
     dry_run: bool = False
     accept_vanished: bool = False
@@ -190,7 +190,7 @@ class _Run:
 
         await self._commit(step, upto)
 
-    async def _told(self, step: "transactions.Step", uow: UnitOfWork, tally: Tally) -> None:
+    async def _told(self, step: Step, uow: UnitOfWork, tally: Tally) -> None:
         await step(uow, tally)
         await self._tell(uow, tally, self._done)
 
@@ -204,7 +204,7 @@ class _Run:
         if tally.changes:
             await self._record(uow, "directory.import_advanced", tally.changes)
 
-    async def _commit(self, step: "transactions.Step", upto: int) -> None:
+    async def _commit(self, step: Step, upto: int) -> None:
         tally = await transactions.run(self._database, step, dry_run=self._options.dry_run)
         self._tally.merge(tally)
         self._done = upto

@@ -48,49 +48,50 @@ class Vanishing:
             if people:
                 yield partial(_end_people, self._source, people)
         async for places in self._places():
-            yield partial(_end_places, self._source, places)
+            if places:
+                yield partial(_end_places, self._source, places)
         async for work in self._work():
-            yield partial(_end_work, self._source, work)
-
-    async def _work(self) -> AsyncIterator[list[tuple[UUID, UUID]]]:
-        after = (_FIRST, _FIRST)
-        while True:
-            async with self._database.unit_of_work() as uow:
-                page = await vanished.work_in_scope(
-                    uow, self._source, self._wanted, after=after, limit=PAGE
-                )
-            gone = [work[:2] for work in page if not self._named(link(*work[2:]))]
-            if gone:
-                yield gone
-            if len(page) < PAGE:
-                return
-            after = page[-1][:2]
+            if work:
+                yield partial(_end_work, self._source, work)
 
     async def _people(self) -> AsyncIterator[tuple[int, list[UUID]]]:
-        after = _FIRST
-        while True:
+        """Yield, page by page, how many practitioners are in scope, and which of them are gone."""
+        after, full = _FIRST, True
+        while full:
             async with self._database.unit_of_work() as uow:
-                page = await vanished.people_in_scope(
+                page = await vanished.people(
                     uow, self._source, self._wanted, after=after, limit=PAGE
                 )
-            yield len(page), [i for i, rpps in page if not self._named(rpps)]
-            if len(page) < PAGE:
-                return
-            after = page[-1][0]
+            ours = [(entry_id, rpps) for entry_id, rpps, in_scope in page if in_scope]
+            yield len(ours), [entry_id for entry_id, rpps in ours if not self._named(rpps)]
+            full = len(page) == PAGE
+            after = page[-1][0] if full else after
 
     async def _places(self) -> AsyncIterator[list[tuple[UUID, UUID]]]:
-        after = _FIRST
-        while True:
+        """Yield places and their organizations, page by page, that are gone."""
+        after, full = _FIRST, True
+        while full:
             async with self._database.unit_of_work() as uow:
-                page = await vanished.places_in_scope(
+                page = await vanished.places(
                     uow, self._source, self._wanted, after=after, limit=PAGE
                 )
-            gone = [(i, owner) for i, key, owner in page if not self._named(key)]
-            if gone:
-                yield gone
-            if len(page) < PAGE:
-                return
-            after = page[-1][0]
+            ours = ((entry_id, key, owner) for entry_id, key, owner, in_scope in page if in_scope)
+            yield [(entry_id, owner) for entry_id, key, owner in ours if not self._named(key)]
+            full = len(page) == PAGE
+            after = page[-1][0] if full else after
+
+    async def _work(self) -> AsyncIterator[list[tuple[UUID, UUID]]]:
+        """Yield who no longer works where, page by page."""
+        after, full = (_FIRST, _FIRST), True
+        while full:
+            async with self._database.unit_of_work() as uow:
+                page = await vanished.workplaces(
+                    uow, self._source, self._wanted, after=after, limit=PAGE
+                )
+            ours = ((who, where, link(rpps, key)) for who, where, rpps, key, ok in page if ok)
+            yield [(who, where) for who, where, work in ours if not self._named(work)]
+            full = len(page) == PAGE
+            after = page[-1][:2] if full else after
 
 
 async def _end_people(source: str, people: list[UUID], uow: UnitOfWork, tally: Tally) -> None:

@@ -11,8 +11,15 @@ from fastapi import Depends, Header, Query, Request, Response
 
 from service.kernel import idempotency
 from service.kernel.db import ConstraintViolated, Database, UnitOfWork
-from service.kernel.errors import DomainError, FieldError, Invalid, Malformed
-from service.kernel.idempotency import IdempotencyKey
+from service.kernel.errors import (
+    DomainError,
+    FieldError,
+    Forbidden,
+    Invalid,
+    Malformed,
+    Unauthenticated,
+)
+from service.kernel.idempotency import IdempotencyKey, Remembered
 from service.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
 from service.kernel.versions import Expected
 
@@ -99,13 +106,16 @@ class Once:
             return await make()
         try:
             return await self._first(uow, self.key, make, ids, status)
+        except (Unauthenticated, Forbidden):
+            raise  # whoever may not do it may not read it again either
         except DomainError as refusal:
             await uow.rollback()
             stored = await idempotency.find(uow, self.key)
+            if stored is None and _lost_to_key(refusal):
+                stored = await self._renew(uow, self.key)
             if stored is None:
                 if not _lost_to_key(refusal):
                     raise
-                await idempotency.forget_expired(uow, self.key)
                 return await self._first(uow, self.key, make, ids, status)
             if stored.fingerprint != self.key.fingerprint:
                 raise KeyReused(
@@ -114,6 +124,12 @@ class Once:
             self._response.headers["Idempotency-Replayed"] = "true"
             self._response.status_code = stored.status
             return await again(stored.ids)
+
+    @staticmethod
+    async def _renew(uow: UnitOfWork, key: IdempotencyKey) -> Remembered | None:
+        """Free a key past its life; a duplicate may have used it anew meanwhile."""
+        await idempotency.forget_expired(uow, key)
+        return await idempotency.find(uow, key)
 
     async def _first(
         self,

@@ -62,45 +62,50 @@ _STAFF = (
 )
 _AFTER, _LIMIT = bind("after", Uuid), bind("limit", Integer)
 
+# A page is so many rows of a source, whether in scope or not: however narrow the filter, however
+# large the directory, a statement reads no more than that.
+_IN_SCOPE = "in_scope"
+
 # Practitioners whose every imported work is within the filter: unseen, they are gone.
-_PEOPLE_IN_SCOPE = (
-    select(_p.id, _p.rpps)
-    .where(
-        _p.source == _SOURCE,
-        _p.source_digest.is_not(None),
-        _p.id > _AFTER,
-        _IN_PROFESSION,
+_PEOPLE = (
+    select(
+        _p.id,
+        _p.rpps,
         or_(
             _TERRITORIES.is_(None),
             or_(_p.territory == func.any(_TERRITORIES), exists(_WORK.where(_IN_TERRITORY)))
             & ~exists(_WORK.where(~_IN_TERRITORY)),
-        ),
+        ).label(_IN_SCOPE),
     )
+    .where(_p.source == _SOURCE, _p.source_digest.is_not(None), _p.id > _AFTER, _IN_PROFESSION)
     .order_by(_p.id)
     .limit(_LIMIT)
 )
-_PLACES_IN_SCOPE = (
-    select(_l.id, _l.source_key, _l.organization_id)
-    .select_from(locations.join(organizations, _o.id == _l.organization_id))
-    .where(
-        _l.source == _SOURCE,
-        _l.source_digest.is_not(None),
-        _l.id > _AFTER,
-        _IN_TERRITORY,
-        ~exists(_STAFF.where(~_IN_PROFESSION)),
+_PLACES = (
+    select(
+        _l.id,
+        _l.source_key,
+        _l.organization_id,
+        (_IN_TERRITORY & ~exists(_STAFF.where(~_IN_PROFESSION))).label(_IN_SCOPE),
     )
+    .select_from(locations.join(organizations, _o.id == _l.organization_id))
+    .where(_l.source == _SOURCE, _l.source_digest.is_not(None), _l.id > _AFTER)
     .order_by(_l.id)
     .limit(_LIMIT)
 )
-_WORK_IN_SCOPE = (
-    select(_pl.practitioner_id, _pl.location_id, _p.rpps, _l.source_key)
+_WORKPLACES = (
+    select(
+        _pl.practitioner_id,
+        _pl.location_id,
+        _p.rpps,
+        _l.source_key,
+        (_IN_TERRITORY & _IN_PROFESSION).label(_IN_SCOPE),
+    )
     .select_from(_LINKS.join(practitioners, _p.id == _pl.practitioner_id))
     .where(
         _pl.source == _SOURCE,
         tuple_(_pl.practitioner_id, _pl.location_id)
         > tuple_(bind("after", Uuid), bind("after_location", Uuid)),
-        _IN_TERRITORY,
-        _IN_PROFESSION,
     )
     .order_by(_pl.practitioner_id, _pl.location_id)
     .limit(_LIMIT)
@@ -117,28 +122,31 @@ def _scope(wanted: Filter, source: str) -> dict[str, Any]:
     }
 
 
-async def people_in_scope(
+async def people(
     uow: UnitOfWork, source: str, wanted: Filter, *, after: UUID, limit: int
-) -> list[tuple[UUID, str]]:
-    """Return practitioners (id, RPPS) of a source who work nowhere outside of a filter."""
+) -> list[tuple[UUID, str, bool]]:
+    """Return practitioners of a source: id, RPPS, and whether all their work is in a filter."""
     parameters = {**_scope(wanted, source), "after": after, "limit": limit}
-    return [tuple(row) for row in await uow.single(_PEOPLE_IN_SCOPE, parameters)]
+    return [tuple(row) for row in await uow.single(_PEOPLE, parameters)]
 
 
-async def places_in_scope(
+async def places(
     uow: UnitOfWork, source: str, wanted: Filter, *, after: UUID, limit: int
-) -> list[tuple[UUID, str, UUID]]:
-    """Return places (id, key, organization) of a source where nobody outside of a filter works."""
+) -> list[tuple[UUID, str, UUID, bool]]:
+    """Return places of a source: id, key, organization, and whether all work there is in a filter.
+
+    Where nobody works, the territory alone decides.
+    """
     parameters = {**_scope(wanted, source), "after": after, "limit": limit}
-    return [tuple(row) for row in await uow.single(_PLACES_IN_SCOPE, parameters)]
+    return [tuple(row) for row in await uow.single(_PLACES, parameters)]
 
 
-async def work_in_scope(
+async def workplaces(
     uow: UnitOfWork, source: str, wanted: Filter, *, after: tuple[UUID, UUID], limit: int
-) -> list[tuple[UUID, UUID, str, str]]:
-    """Return imported work (practitioner, place, RPPS, key) within a filter."""
+) -> list[tuple[UUID, UUID, str, str, bool]]:
+    """Return imported work: practitioner, place, RPPS, key, and whether it is in a filter."""
     place = {"after": after[0], "after_location": after[1], "limit": limit}
-    rows = await uow.single(_WORK_IN_SCOPE, {**_scope(wanted, source), **place})
+    rows = await uow.single(_WORKPLACES, {**_scope(wanted, source), **place})
     return [tuple(row) for row in rows]
 
 
@@ -176,11 +184,9 @@ _MOVE = (
 
 async def leave(uow: UnitOfWork, source: str, work: Sequence[tuple[UUID, UUID]]) -> None:
     """End imported work (practitioner, place); who no longer works at home moves."""
-    people = [person for person, _ in work]
-    await uow.execute(
-        _LEAVE, {"people": people, "places": [place for _, place in work], "n_source": source}
-    )
-    await uow.execute(_MOVE, {"people": sorted(set(people)), "n_source": source})
+    who, where = [person for person, _ in work], [place for _, place in work]
+    await uow.execute(_LEAVE, {"people": who, "places": where, "n_source": source})
+    await uow.execute(_MOVE, {"people": sorted(set(who)), "n_source": source})
 
 
 def _end(table: Table, *unless: ColumnElement[bool]) -> Any:

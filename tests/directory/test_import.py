@@ -1,0 +1,318 @@
+"""The import of the national extract, on a real PostgreSQL."""
+
+import gzip
+import importlib
+import zipfile
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import Select, UpdateBase, func, select, update
+
+from service.directory.tables import directory_imports, organizations, practitioners
+from service.directory.tasks.batches import merged
+from service.directory.tasks.lines import Filter, ImportRefused, Person
+from service.directory.tasks.repository import ledger
+from service.directory.tasks.seen import Seen
+from service.directory.tasks.tally import Tally
+from service.directory.tasks.writing import fate
+from service.kernel.ids import new_id
+from tests.architecture import test_statements
+from tests.conftest import DatabaseUrls
+from tests.directory.desk import HEADER, INES, LEA, ZOE, Desk, entries, snapshot, text
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def _packed(path: Path, content: bytes, how: str) -> Path:
+    if how == "gzip":
+        path.write_bytes(gzip.compress(content))
+    elif how == "zip":
+        with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("PS_LibreAcces_Dipl_AutExerc_202611200815.txt", "other")
+            archive.writestr("PS_LibreAcces_Personne_activite_202611200815.txt", content)
+    else:
+        path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("encoding", "how"),
+    [
+        ("utf-8", ""),
+        ("utf-8-sig", ""),
+        ("cp1252", ""),
+        ("cp1252", "gzip"),
+        ("utf-8", "zip"),
+    ],
+)
+async def test_encodings_and_packing_are_found_out(desk: Desk, encoding: str, how: str) -> None:
+    """UTF-8 with or without BOM, Windows-1252, gzip and the national archive say the same."""
+    path = _packed(desk.folder / "extract_202611200815", text([LEA]).encode(encoding), how)
+    report = await desk.file(path)
+    assert report.encoding == encoding.removesuffix("-sig")
+    assert report.source_date == date(2026, 11, 20)
+    person = await desk.person("10000000001")
+    assert (person.family_name, person.given_name) == ("ÉPREUVE", "Léa")
+    assert (person.specialty, person.territory, person.status) == ("SM54", "36", "self_employed")
+    assert (person.source, person.source_date) == ("annuaire", date(2026, 11, 20))
+
+
+async def test_columns_are_found_by_name(desk: Desk) -> None:
+    """Any order, columns nobody knows, an empty one at the end of each line."""
+    header = ["Libellé inconnu", *reversed(HEADER), ""]
+    path = desk.folder / "extract.txt"
+    path.write_text(text([LEA, ZOE, INES], header), encoding="utf-8")
+    report = await desk.file(path)
+    assert report.tally.lines == {"imported": 3}
+    practice, shop = (
+        await desk.organization("390000000000002"),
+        await desk.organization("1360000003"),
+    )
+    assert (practice.type, practice.siret, practice.territory) == (
+        "practice",
+        "90000000000002",
+        "18",
+    )
+    assert (shop.type, shop.finess, shop.siret) == ("pharmacy", "360000003", None)
+    assert (await desk.organization("R1")).name == "Cabinet de la Forêt"
+
+
+async def test_a_missing_column_is_named(desk: Desk) -> None:
+    """One sentence, and nothing is begun."""
+    header = [name for name in HEADER if name != "Code profession"]
+    path = desk.folder / "extract.txt"
+    path.write_text(text([LEA], header), encoding="utf-8")
+    with pytest.raises(
+        ImportRefused, match=r"^The first line names no column “Code profession”\.$"
+    ):
+        await desk.file(path)
+    assert (await desk.run(select(func.count()).select_from(directory_imports))).scalar_one() == 0
+
+
+async def test_bad_lines_are_told_and_left_out(desk: Desk) -> None:
+    """Each with its line and reason; the good ones around them are imported."""
+    report = await desk.extract(
+        LEA,
+        "8|too|short",
+        {**ZOE, "Identifiant PP": "123"},
+        {**ZOE, "Type d'identifiant PP": "0", "Identifiant PP": "361234567"},
+        {**ZOE, "Code commune (coord. structure)": "99999"},
+        {**ZOE, "Nom d'exercice": " "},
+        {**LEA, "Identifiant PP": "10000000009", "Identifiant technique de la structure": ""},
+        {**ZOE, "Nom d'exercice": "N\0L"},
+        INES,
+    )
+    assert report.tally.lines == {"imported": 2, "refused": 7}
+    assert {reason: of["examples"][0] for reason, of in report.tally.refused.items()} == {
+        "fields": [3, "3 instead of 17"],
+        "rpps": [4, "“123” is not 11 digits"],
+        "not-rpps": [5, "an identifier of type 0"],
+        "commune": [6, "“99999” is no commune of today"],
+        "person": [7, "no name, given name or profession"],
+        "structure": [8, "neither FINESS, SIRET nor technical identifier"],
+        "unreadable": [9, "it holds a NUL"],
+    }
+    assert entries(report, "practitioners") == {"new": 2}
+
+
+async def test_a_broken_byte_does_not_change_the_encoding(desk: Desk) -> None:
+    """Most lines decide; the others are refused."""
+    good = [{**LEA, "Identifiant PP": f"1000000001{n}"} for n in range(5)]
+    path = desk.folder / "extract.txt"
+    path.write_bytes(text(good).encode() + text([ZOE], HEADER).encode("cp1252").splitlines()[1])
+    report = await desk.file(path)
+    assert (report.encoding, report.tally.lines) == ("utf-8", {"imported": 5, "refused": 1})
+    assert report.tally.refused["unreadable"]["examples"] == [[7, "it is not utf-8"]]
+
+
+async def test_only_what_is_wanted(desk: Desk) -> None:
+    """Filters by territory, profession and specialty; an unknown territory is refused."""
+    report = await desk.extract(LEA, ZOE, INES, wanted=Filter(("36",), ("10",), ("SM54",)))
+    assert report.tally.lines == {"imported": 1, "filtered": 2}
+    with pytest.raises(ImportRefused, match="No territory has this code: 99"):
+        await desk.extract(LEA, wanted=Filter(("99",)))
+
+
+def test_lines_of_one_person_become_one() -> None:
+    """An ordinal specialty comes before another skill, a practice before an employment."""
+    one = Person("1" * 11, "A", "B", "10", "C54", "employee", "36")
+    other = one._replace(specialty="SM54", status="self_employed")
+    for both in (merged(one, other), merged(other, one)):
+        assert (both.specialty, both.status) == ("SM54", "self_employed")
+    assert merged(one._replace(specialty=None), one).specialty == "C54"
+
+
+# --- again and again ------------------------------------------------------------------------------
+
+
+async def test_the_same_file_changes_nothing(desk: Desk, database_urls: DatabaseUrls) -> None:
+    """And says so; a new file with the same lines changes nothing either."""
+    assert not (await desk.extract(LEA, ZOE, INES)).already
+    before, told = await snapshot(database_urls.owner), await desk.told()
+    assert told == {"directory.import_advanced": 1, "directory.imported": 1}
+    assert (await desk.extract(LEA, ZOE, INES)).already
+    report = await desk.extract(ZOE, INES, LEA)
+    assert not report.already
+    assert not report.tally.changes
+    assert await snapshot(database_urls.owner) == before
+    assert await desk.told() == {**told, "directory.imported": 2}
+
+
+async def test_only_what_the_source_changed_is_written(desk: Desk) -> None:
+    """A caller's amendment stays until the source says something new of that entry."""
+    await desk.extract(LEA, ZOE)
+    mine = update(practitioners).where(practitioners.c.rpps == LEA["Identifiant PP"])
+    await desk.run(mine.values(given_name="Léa-Marie", active=False))
+    moved = {**ZOE, "Libellé Voie (coord. structure)": "RUE NEUVE", "Code savoir-faire": "SM53"}
+    report = await desk.extract(LEA, moved, source_date=date(2026, 12, 1))
+    assert entries(report, "practitioners") == {"unchanged": 1, "changed": 1}
+    assert entries(report, "locations") == {"unchanged": 1, "changed": 1}
+    assert entries(report, "organizations") == {"unchanged": 2}
+    lea, zoe = await desk.person(LEA["Identifiant PP"]), await desk.person(ZOE["Identifiant PP"])
+    assert (lea.given_name, lea.active, lea.version) == ("Léa-Marie", False, 1)
+    assert (zoe.specialty, zoe.version, zoe.source_date) == ("SM53", 2, date(2026, 12, 1))
+    await desk.extract({**LEA, "Nom d'exercice": "AUTRE"}, moved)
+    lea = await desk.person(LEA["Identifiant PP"])
+    assert (lea.family_name, lea.given_name, lea.active) == ("AUTRE", "Léa", False)
+
+
+async def test_what_vanished_is_deactivated_and_comes_back(desk: Desk) -> None:
+    """Person, place and organization: never deleted, active again when the source names them."""
+    await desk.extract(LEA, ZOE, INES)
+    report = await desk.extract(LEA, INES)
+    for kind in ("practitioners", "organizations", "locations", "workplaces"):
+        assert entries(report, kind) == {"unchanged": 2, "deactivated": 1}, kind
+    gone, practice = await desk.person(ZOE["Identifiant PP"]), ZOE["Numéro SIRET site"]
+    assert (gone.active, gone.version, gone.source_digest) == (False, 2, None)
+    assert not (await desk.organization(f"3{practice}")).active
+    report = await desk.extract(LEA, ZOE, INES)
+    assert entries(report, "practitioners") == {"unchanged": 2, "reactivated": 1}
+    assert entries(report, "workplaces") == {"unchanged": 2, "new": 1}
+    back = await desk.person(ZOE["Identifiant PP"])
+    assert (back.active, back.id, back.version) == (True, gone.id, 3)
+    assert (await desk.organization(f"3{practice}")).active
+
+
+async def test_a_filter_says_nothing_about_the_rest(desk: Desk) -> None:
+    """A file of the Indre ends nothing in the Cher, of doctors nothing of pharmacists."""
+    both = {**LEA, **{k: ZOE[k] for k in ZOE if "structure" in k or "site" in k}}
+    await desk.extract(LEA, both, ZOE, INES)
+    report = await desk.extract(wanted=Filter(("36",), ("10",)))
+    assert entries(report, "workplaces") == {"deactivated": 1}
+    assert entries(report, "practitioners") == {}  # Léa still works in the Cher
+    assert entries(report, "organizations") == {"deactivated": 1}
+    assert (await desk.person(LEA["Identifiant PP"])).territory == "18"
+    report = await desk.extract(wanted=Filter(("18",)))
+    assert entries(report, "practitioners") == {"deactivated": 2}
+    assert (await desk.person(INES["Identifiant PP"])).active
+
+
+async def test_a_refused_line_protects_what_it_names(desk: Desk) -> None:
+    """A commune that was merged away ends nobody's practice."""
+    await desk.extract(LEA, ZOE)
+    report = await desk.extract(LEA, {**ZOE, "Code commune (coord. structure)": "18999"})
+    assert report.tally.lines == {"imported": 1, "refused": 1}
+    assert not report.tally.changes
+
+
+async def test_what_was_made_by_hand_is_never_touched(desk: Desk) -> None:
+    """A practitioner with this RPPS stays as they are; an organization with this SIRET too."""
+    person, practice = new_id(), new_id()
+    await desk.run(
+        organizations.insert().values(
+            id=practice, territory="18", type="msp", name="La nôtre", siret="90000000000002"
+        )
+    )
+    await desk.run(
+        practitioners.insert().values(
+            id=person, rpps=ZOE["Identifiant PP"], family_name="À", given_name="La main",
+            territory="36",
+        )
+    )  # fmt: skip
+    other = {**ZOE, "Identifiant PP": "10000000004"}
+    report = await desk.extract(ZOE, other)
+    assert entries(report, "practitioners") == {"by_hand": 1, "new": 1}
+    assert entries(report, "organizations") == {"by_hand": 1}
+    assert entries(report, "workplaces") == {"by_hand": 1, "new": 1}
+    await desk.extract(LEA)
+    ours = await desk.person(ZOE["Identifiant PP"])
+    assert (ours.family_name, ours.active, ours.version) == ("À", True, 1)
+    row = (await desk.run(select(organizations).where(organizations.c.id == practice))).one()
+    assert (row.name, row.type, row.active, row.version) == ("La nôtre", "msp", True, 1)
+
+
+async def test_a_dry_run_counts_and_writes_nothing(desk: Desk, database_urls: DatabaseUrls) -> None:
+    """It tells what the import then does."""
+    await desk.extract(LEA, ZOE)
+    before, told = await snapshot(database_urls.owner), await desk.told()
+    new = [{**LEA, "Nom d'exercice": "AUTRE"}, INES]
+    dry = await desk.extract(*new, dry_run=True)
+    assert await snapshot(database_urls.owner) == before
+    assert await desk.told() == told
+    assert (await desk.run(select(func.count()).select_from(directory_imports))).scalar_one() == 1
+    real = await desk.extract(*new)
+    assert dry.tally == real.tally
+    assert entries(real, "practitioners") == {"changed": 1, "new": 1, "deactivated": 1}
+
+
+async def test_half_a_file_empties_no_directory(desk: Desk) -> None:
+    """Too much vanished: refused, unless it is said to be right."""
+    crowd = [{**LEA, "Identifiant PP": f"1000001{n:04d}"} for n in range(1300)]
+    await desk.extract(*crowd)
+    with pytest.raises(ImportRefused, match="This file lacks 1200 of 1300 practitioners"):
+        await desk.extract(*crowd[:100])
+    report = await desk.extract(*crowd[:100], accept_vanished=True)
+    assert entries(report, "practitioners") == {"unchanged": 100, "deactivated": 1200}
+
+
+async def test_an_import_that_was_given_up_does_not_go_on(desk: Desk) -> None:
+    """One import of a source at a time: the later one wins, the other is told."""
+    ids = [new_id(), new_id()]
+    for import_id in ids:
+        async with desk.database.unit_of_work() as uow:
+            await ledger.start(
+                uow, import_id, source="annuaire", wanted="", file_name="f",
+                file_digest=str(import_id), source_date=date(2026, 11, 20), counts={},
+            )  # fmt: skip
+    async with desk.database.unit_of_work() as uow:
+        await ledger.advance(uow, ids[1], before=0, after=5, counts={})
+    with pytest.raises(ImportRefused, match="Another import of the same source runs"):
+        async with desk.database.unit_of_work() as uow:
+            await ledger.advance(uow, ids[0], before=0, after=5, counts={})
+
+
+# --- small parts ----------------------------------------------------------------------------------
+
+
+@given(st.lists(st.integers(1, 2**64 - 1)), st.lists(st.integers(1, 2**64 - 1)))
+def test_seen_is_a_set(added: list[int], asked: list[int]) -> None:
+    """It answers as a set does, also after it has grown."""
+    seen, plain = Seen(), set(range(1, 4000))
+    for number in plain:
+        assert seen.add(number)
+    for number in added:
+        assert seen.add(number) is (number not in plain)
+        plain.add(number)
+    assert len(seen) == len(plain)
+    assert all((number in seen) is (number in plain) for number in [*added, *asked])
+
+
+def test_fates_and_counts() -> None:
+    """Nothing known is new; counts survive being stored."""
+    assert fate(None, 1, "annuaire") == "new"
+    tally = Tally()
+    tally.count("practitioners", "new", 3)
+    assert Tally.read(replace(tally).stored()) == tally
+
+
+@pytest.mark.parametrize("module", ["entries", "ledger", "owned", "vanished"])
+def test_no_parameter_is_taken_for_a_column(module: str) -> None:
+    """As for every other repository; `_AMEND` is meant to set what it is given."""
+    found = importlib.import_module(f"service.directory.tasks.repository.{module}")
+    for name, statement in vars(found).items():
+        if isinstance(statement, Select | UpdateBase):
+            test_statements.test_no_parameter_is_taken_for_a_column(name, statement)
