@@ -143,6 +143,8 @@ def make_settings(keys: Keys) -> Callable[..., Settings]:
             "keys": SecretStr(keys.model_dump_json()),
             "rpps_check": "format",
             "token_requests_per_minute": 0,
+            # Hundreds of rivals on a busy machine: what is tested is who wins, not how soon.
+            "pool_timeout_seconds": 60,
             "log_level": "ERROR",
             **changes,
         }
