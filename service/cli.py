@@ -21,7 +21,7 @@ from service.kernel.settings import Settings
 
 if TYPE_CHECKING:
     from service.identity import Role
-    from service.kernel.db import UnitOfWork
+    from service.kernel.db import Database, UnitOfWork
 
 T = TypeVar("T")
 _WIDE = 300
@@ -36,6 +36,8 @@ keys = typer.Typer(help="The secret keys of an installation.", no_args_is_help=T
 clients = typer.Typer(help="Client software, and what it may do.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(clients, name="clients")
+sessions = typer.Typer(help="Sessions: weekly slots of doctors.", no_args_is_help=True)
+app.add_typer(sessions, name="sessions")
 entries = typer.Typer(help="Imports into the directory.", no_args_is_help=True)
 app.add_typer(entries, name="directory")
 
@@ -130,6 +132,25 @@ def health(host: Host = None, port: Port = None) -> None:
         connection.close()
     if status != 200:  # noqa: PLR2004
         raise Refused(f"The server on {here} port {connection.port} answers {status}.")
+
+
+@app.command()
+def check() -> None:
+    """Tell whether this installation is set up as it must be: one line an item, 1 on an error."""
+    from pydantic import ValidationError
+
+    from service.kernel import checks
+    from service.sentences import sentence
+
+    try:
+        found = asyncio.run(checks.check(Settings()))
+    except ValidationError as error:
+        told = sentence(error) or "Not readable."
+        found = [checks.Finding("settings", checks.Level.ERROR, told)]
+    for finding in found:
+        typer.echo(f"{finding.level:<8} {finding.item:<11} {finding.told}")
+    if any(finding.level is checks.Level.ERROR for finding in found):
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -328,11 +349,38 @@ def import_structures(
         raise Refused(str(refusal)) from None
 
 
+# --- sessions -------------------------------------------------------------------------------------
+
+
+@sessions.command("extend")
+def extend_sessions() -> None:
+    """Publish what sessions lack within eight weeks; `snp serve` does so every hour by itself."""
+    from service import agenda
+
+    done = _with_database(agenda.extend)
+    typer.echo(
+        f"{done.sessions} sessions looked at, {done.slots} slots published, "
+        f"{done.skipped} left out, {done.failed} sessions failed."
+    )
+    if done.failed:
+        raise typer.Exit(1)
+
+
 # --- what commands share --------------------------------------------------------------------------
 
 
 def _in_database(work: "Callable[[UnitOfWork], Awaitable[T]]") -> T:
     """Do one unit of work on the configured database, as the application's role."""
+
+    async def run(database: "Database") -> T:
+        async with database.unit_of_work() as uow:
+            return await work(uow)
+
+    return _with_database(run)
+
+
+def _with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
+    """Do some work on the configured database, as the application's role."""
     from service.kernel.crypto import Vault, load_keys
     from service.kernel.db import Database
 
@@ -344,8 +392,7 @@ def _in_database(work: "Callable[[UnitOfWork], Awaitable[T]]") -> T:
     async def run() -> T:
         database = Database(url, settings, vault)
         try:
-            async with database.unit_of_work() as uow:
-                return await work(uow)
+            return await work(database)
         finally:
             await database.dispose()
 

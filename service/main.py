@@ -1,10 +1,13 @@
 """Composition root of the HTTP process."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
+from service.agenda.router import router as agenda
+from service.agenda.tasks import keep_extended
 from service.analytics.router import router as analytics
 from service.bookings.router import router as bookings
 from service.calls.router import router as calls
@@ -40,7 +43,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        extending = asyncio.create_task(keep_extended(database))
         yield
+        extending.cancel()
+        await asyncio.gather(extending, return_exceptions=True)
         await database.dispose()
 
     app = FastAPI(
@@ -69,6 +75,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         calls,
         patients,
         bookings,
+        agenda,
         analytics,
     ):
         app.include_router(router)

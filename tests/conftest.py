@@ -91,8 +91,11 @@ def server(worker_id: str) -> Iterator[Server]:
 
         def urls_of(name: str) -> DatabaseUrls:
             assert external is not None
+            # The application may go through a pooler; who makes databases may not.
+            templates = (external, os.environ.get("SNP_TEST_APP_URL", external), external)
             roles = ("snp_owner", "snp_app", "postgres")
-            return DatabaseUrls(*(external.format(role=role, database=name) for role in roles))
+            pairs = zip(templates, roles, strict=True)
+            return DatabaseUrls(*(url.format(role=role, database=name) for url, role in pairs))
 
     asyncio.run(_prepare(urls_of("postgres").superuser, template))
     upgrade(urls_of(template).owner)

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, PlainSerializer
+from pydantic import ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from service.analytics.domain import AVOIDED_METHOD, Figures
 from service.analytics.usecases import CallOutcomes
@@ -16,7 +16,9 @@ from service.calls import Outcome
 from service.kernel.http.shapes import Answer
 
 # Decimals are JSON numbers: 0.4235.
-Number = Annotated[Decimal, PlainSerializer(float, return_type=float)]
+Number = Annotated[
+    Decimal, PlainSerializer(float, return_type=float), WithJsonSchema({"type": "number"})
+]
 
 
 class DetailOut(Answer):

@@ -6,7 +6,16 @@ and the idempotency row are written together or not at all. Events: booking.crea
 booking.rescheduled, booking.cancelled, booking.reported.
 """
 
-from service.bookings.domain import Booking, BookingState
+from service.bookings.domain import Booking, BookingState, CancelledBy
 from service.bookings.usecases import book, cancel, read, report, reschedule
 
-__all__ = ["Booking", "BookingState", "book", "cancel", "read", "report", "reschedule"]
+__all__ = [
+    "Booking",
+    "BookingState",
+    "CancelledBy",
+    "book",
+    "cancel",
+    "read",
+    "report",
+    "reschedule",
+]

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, field_validator, model_validator
+from pydantic import ConfigDict, Field, WithJsonSchema, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.bookings.domain import (
@@ -124,7 +124,13 @@ class BookingIn(Body):
 class CancellationIn(Body):
     """Who gives the appointment up, and why."""
 
-    by: CancelledBy = Field(description="patient, requester or doctor; it must fit your side.")
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"by": "patient", "reason": "va mieux"}]}
+    )
+
+    by: Annotated[
+        CancelledBy, WithJsonSchema({"type": "string", "enum": ["patient", "requester", "doctor"]})
+    ] = Field(description="It must fit your side.")
     reason: FreeText | None = None
 
     @field_validator("by")
@@ -138,6 +144,10 @@ class CancellationIn(Body):
 class ReschedulingIn(Body):
     """Where to."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"slot_id": "01938c1e-7a32-7e10-8b1c-2d3e4f506172"}]}
+    )
+
     slot_id: UUID
     hold_id: UUID | None = None
 
@@ -145,7 +155,13 @@ class ReschedulingIn(Body):
 class ReportIn(Body):
     """What happened."""
 
-    state: BookingState
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"state": "fulfilled", "sent_to_emergency": False}]}
+    )
+
+    state: Annotated[
+        BookingState, WithJsonSchema({"type": "string", "enum": ["fulfilled", "noshow"]})
+    ]
     detail: FreeText | None = None
     sent_to_emergency: bool = Field(
         default=False, description="The doctor sent the patient on to the emergency department."

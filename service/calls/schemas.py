@@ -4,7 +4,14 @@ from datetime import datetime
 from typing import Annotated, Any, Literal, Self
 from uuid import UUID
 
-from pydantic import AfterValidator, ConfigDict, Field, JsonValue, model_validator
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    Field,
+    JsonValue,
+    WithJsonSchema,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from service.calls.domain import (
@@ -104,6 +111,12 @@ _REMOVABLE = frozenset(
 class CallPatch(Body):
     """JSON merge patch (RFC 7396) of a call; or `{"void": true}` alone: opened by mistake."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"priority": "P1", "care_level": "R2", "callback_requested": True}]
+        }
+    )
+
     line: Line | None = None
     received_at: Instant | None = None
     caller_type: CallerType | None = None
@@ -138,6 +151,8 @@ class CallPatch(Body):
 class CallbackIn(Body):
     """A call-back made (`reached`) or tried."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [{"reached": True}]})
+
     at: Instant | None = Field(None, description="Default: now.")
     reached: bool
 
@@ -145,7 +160,15 @@ class CallbackIn(Body):
 class OutcomeIn(Body):
     """How the call ended, or one of the ways."""
 
-    outcome: Annotated[Outcome, AfterValidator(_given_by_hand)]
+    model_config = ConfigDict(json_schema_extra={"examples": [{"outcome": "medical_advice"}]})
+
+    outcome: Annotated[
+        Outcome,
+        AfterValidator(_given_by_hand),
+        WithJsonSchema(
+            {"type": "string", "enum": [o for o in Outcome if o is not Outcome.SLOT_ORIENTATION]}
+        ),
+    ]
     pharmacy_id: UUID | None = Field(
         None, description="With `prescription`: the pharmacy that the patient chose."
     )
@@ -159,6 +182,10 @@ class OutcomeIn(Body):
 
 class ClosureIn(Body):
     """What the patient would otherwise have done, as the regulator estimates it."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"otherwise": "emergency_department"}]}
+    )
 
     otherwise: Otherwise = Otherwise.UNKNOWN
 

@@ -88,6 +88,14 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "bookings.cancel": BOOKERS,
     "bookings.reschedule": BOOKERS,
     "bookings.report": PUBLISHERS,
+    "agenda.create_session": PUBLISHERS,
+    "agenda.list_sessions": PUBLISHERS,
+    "agenda.read_session": PUBLISHERS,
+    "agenda.amend_session": PUBLISHERS,
+    "agenda.end_session": PUBLISHERS,
+    "agenda.declare_absence": PUBLISHERS,
+    "agenda.list_absences": PUBLISHERS,
+    "agenda.end_absence": PUBLISHERS,
     "analytics.call_outcomes": FIGURES,
 }
 

@@ -26,6 +26,7 @@ from service.kernel.errors import (
     DomainError,
     Invalid,
     Malformed,
+    ReadOnly,
     Unavailable,
     UnsupportedMediaType,
 )
@@ -37,6 +38,9 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 # Operations whose one statement carries `grant_is_live` itself: no look-up before it.
 CHECKED_IN_STATEMENT = frozenset({"bookings.book", "slots.search"})
 
+# Operations that read although they are POST: what they ask for must not stand in a URL.
+READS_BY_POST = frozenset({"patients.search"})
+
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
 
@@ -47,6 +51,7 @@ class Guarded(APIRoute):
         """Wrap FastAPI's handler: who, may they, readable at all; one fresh try when crossed."""
         handle = super().get_route_handler()
         operation = self.operation_id or ""
+        changes = self.methods != {"GET"} and operation not in READS_BY_POST
 
         async def guarded(request: Request) -> Response:
             actor = _authenticate(request)
@@ -55,6 +60,8 @@ class Guarded(APIRoute):
                     await usecases.ensure_live(uow, actor)
             if not may(actor.role, operation):
                 raise RoleLacksOperation
+            if changes and request.app.state.settings.read_only:
+                raise ReadOnly
             request.state.actor = replace(actor, correlation_id=request.scope["request_id"])
             _check_media_type(request)
             try:

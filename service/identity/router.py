@@ -10,8 +10,10 @@ from fastapi.responses import JSONResponse
 from service.identity import usecases
 from service.identity.http import CurrentActor, Guarded, refusals
 from service.identity.schemas import MeOut, MyOrganizationOut, OAuthErrorOut, TokenOut
-from service.kernel.errors import DomainError
+from service.kernel.errors import BodyTooLarge, DomainError, Invalid, Unavailable
 from service.kernel.http.deps import Uow
+from service.kernel.http.problems import problems
+from service.kernel.http.rate import TooManyRequests
 
 oauth = APIRouter(tags=["identity"])
 router = APIRouter(prefix="/v1", tags=["identity"], route_class=Guarded)
@@ -26,7 +28,7 @@ Asserted = Annotated[str | None, Form(max_length=200)]
     responses={
         400: {"model": OAuthErrorOut, "description": "Not a token request, or `invalid_scope`."},
         401: {"model": OAuthErrorOut, "description": "`invalid_client`."},
-        429: {"model": OAuthErrorOut, "description": "Too many tries; see `Retry-After`."},
+        **problems(BodyTooLarge, Invalid, TooManyRequests, Unavailable),
     },
 )
 async def token(

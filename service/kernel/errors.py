@@ -133,3 +133,13 @@ class Unavailable(DomainError):
     def __init__(self, detail: str | None = None, *, retry_after: int = 2, **extra: object) -> None:
         super().__init__(detail, **extra)
         self.retry_after = retry_after
+
+
+class ReadOnly(Unavailable):
+    """The operator has switched changes off (`SNP_READ_ONLY`), for a migration or a restore."""
+
+    code = "read-only"
+    title = "Maintenance: reading works, nothing can be changed. Try again in a few minutes."
+
+    def __init__(self) -> None:
+        super().__init__(retry_after=60)

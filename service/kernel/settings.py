@@ -42,6 +42,9 @@ class Settings(BaseSettings):
     token_requests_per_minute: int = Field(
         60, description="Per client and address, on /oauth/token. 0 switches the limit off."
     )
+    read_only: bool = Field(
+        False, description="Refuse every change with 503, during a migration or a restore."
+    )
     host: str = Field("127.0.0.1", description="Address that `snp serve` listens on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port of `snp serve`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 from uuid import UUID
 
 from email_validator import EmailNotValidError, validate_email
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from service.directory import phone_number, reference, rpps_number
@@ -109,6 +109,22 @@ class _Members(Body):
 class PatientIn(_Members):
     """A patient file: everything may be unknown but the age or the birth date."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "family_name": "Exemple",
+                    "given_name": "Dominique",
+                    "birth_date": "1980-01-01",
+                    "sex": "F",
+                    "phone": "+33600000000",
+                    "commune": "36044",
+                    "case_id": "LRM-123",
+                }
+            ]
+        }
+    )
+
     @model_validator(mode="after")
     def _age_is_known(self) -> Self:
         if self.birth_date is None and self.age is None:
@@ -123,6 +139,10 @@ class PatientIn(_Members):
 class PatientPatch(_Members):
     """JSON merge patch (RFC 7396) of a file: only the members to change; null removes."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"phone": "+33600000001", "email": None}]}
+    )
+
     def changes(self) -> dict[str, Any]:
         """Return the members that were sent."""
         return {name: getattr(self, name) for name in self.model_fields_set}
@@ -130,6 +150,12 @@ class PatientPatch(_Members):
 
 class PatientSearch(Body):
     """Exact search after normalisation, by one of the four ways; never a list of everybody."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"family_name": "Exemple", "birth_date": "1980-01-01", "purpose": "care"}]
+        }
+    )
 
     family_name: Name | None = None
     birth_date: BirthDate | None = None

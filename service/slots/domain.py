@@ -214,6 +214,8 @@ class SlotDraft:
     walk_in: bool
     note: str | None
     external_id: str | None
+    session_id: UUID | None = None
+    session_start: datetime | None = None
 
 
 def check_period(

@@ -114,6 +114,12 @@ _NULLABLE = frozenset({"specialty", "note"})
 class SlotPatch(Body):
     """JSON merge patch (RFC 7396) of a slot: only the members to change."""
 
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"visibility": ["SNP", "PRO"], "note": "Entrée par la cour"}]
+        }
+    )
+
     location_id: UUID | None = None
     starts_at: Instant | None = None
     ends_at: Instant | None = None
@@ -145,6 +151,8 @@ class SlotPatch(Body):
 
 class HoldIn(Body):
     """How long to keep the seat."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"seconds": 180}]})
 
     seconds: int = Field(HOLD_DEFAULT_SECONDS, ge=1, le=HOLD_LONGEST_SECONDS)
 

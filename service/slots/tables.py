@@ -56,6 +56,10 @@ slots = Table(
     Column("note", Text),
     Column("external_id", Text),
     Column("client_id", Uuid),
+    # Which place in whose grid it fills (the room `agenda`); it keeps that place when it is moved.
+    # A slot that its session takes back gives the place up, so that it may be filled again.
+    Column("session_id", Uuid),
+    Column("session_start", Instant),
     Column("withdrawn_at", Instant),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
@@ -72,6 +76,7 @@ slots = Table(
         "cardinality(visibility) > 0 AND visibility <@ ARRAY['PUBLIC', 'PRO', 'SNP', 'CPTS']",
         name="visibility",
     ),
+    CheckConstraint("(session_id IS NULL) = (session_start IS NULL)", name="session"),
     ExcludeConstraint(
         ("practitioner_id", "="),
         (
@@ -107,6 +112,13 @@ slots = Table(
         "external_id",
         unique=True,
         postgresql_where=text("external_id IS NOT NULL AND practitioner_id IS NULL"),
+    ),
+    Index(
+        "uq_slots_session_id_session_start",
+        "session_id",
+        "session_start",
+        unique=True,
+        postgresql_where=text("session_id IS NOT NULL"),
     ),
 )
 

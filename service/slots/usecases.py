@@ -1,6 +1,6 @@
 """Use cases: publish, search, read, amend, withdraw, hold."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -12,6 +12,7 @@ from service.identity import Actor, ensure_live
 from service.kernel import events
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import DomainError, FieldError
+from service.kernel.events import Origin
 from service.kernel.ids import new_id
 from service.kernel.paging import Page, PageRequest, instant
 from service.kernel.versions import Expected
@@ -68,7 +69,7 @@ async def publish(
     )
     known = await _known(uow, drafts, places)
     await _refuse_overlaps(uow, drafts, [row.id for row in known.values()])
-    ids = await _write(uow, actor, drafts, places, known)
+    ids = await _write(uow, actor.origin, drafts, places, known)
     return await own(uow, actor, ids)
 
 
@@ -81,32 +82,35 @@ def _check_mine(actor: Actor, drafts: Sequence[SlotDraft]) -> None:
 def _check(
     actor: Actor, draft: SlotDraft, pointer: str, place: Place | None, now: datetime
 ) -> list[FieldError]:
-    found = list(check_period(pointer, draft.starts_at, draft.ends_at, now))
-    if place is None or not _may_publish_at(actor, draft, place):
-        found.append(
-            FieldError(
-                f"{pointer}/location_id",
-                "location-not-yours",
-                "No active location of this practitioner or of your organization has this id.",
-            )
+    return [
+        *check_period(pointer, draft.starts_at, draft.ends_at, now),
+        *check_place(actor, draft.practitioner_id, pointer, place),
+    ]
+
+
+def check_place(
+    actor: Actor, practitioner_id: UUID | None, pointer: str, place: Place | None
+) -> Iterator[FieldError]:
+    """Yield why the caller cannot publish there, or not without naming who will be there."""
+    if place is None or not _may_publish_at(actor, practitioner_id, place):
+        yield FieldError(
+            f"{pointer}/location_id",
+            "location-not-yours",
+            "No active location of this practitioner or of your organization has this id.",
         )
-    elif draft.practitioner_id is None and (
+    elif practitioner_id is None and (
         place.organization_type not in directory.WITHOUT_PRACTITIONER
     ):
-        found.append(
-            FieldError(
-                f"{pointer}/practitioner_id",
-                "practitioner-missing",
-                "Only an unscheduled-care centre or SOS publishes before naming who will be there.",
-            )
+        yield FieldError(
+            f"{pointer}/practitioner_id",
+            "practitioner-missing",
+            "Only an unscheduled-care centre or SOS publishes before naming who will be there.",
         )
-    return found
 
 
-def _may_publish_at(actor: Actor, draft: SlotDraft, place: Place) -> bool:
+def _may_publish_at(actor: Actor, practitioner_id: UUID | None, place: Place) -> bool:
     return (
-        place.organization_id == actor.organization_id
-        or draft.practitioner_id in place.practitioner_ids
+        place.organization_id == actor.organization_id or practitioner_id in place.practitioner_ids
     )
 
 
@@ -165,7 +169,7 @@ async def _refuse_overlaps(
 
 async def _write(
     uow: UnitOfWork,
-    actor: Actor,
+    origin: Origin,
     drafts: Sequence[SlotDraft],
     places: Mapping[UUID, Place],
     known: Mapping[int, Any],
@@ -179,7 +183,7 @@ async def _write(
         place, before = places[draft.location_id], known.get(position)
         if before is None:
             slot_id = new_id()
-            new.append({"id": slot_id, "client_id": actor.client_id, **_values(draft, place)})
+            new.append({"id": slot_id, "client_id": origin.client_id, **_values(draft, place)})
             told["slot.published"].append(_fact(slot_id, draft, place))
         else:
             slot_id = before.id
@@ -190,7 +194,7 @@ async def _write(
         await repository.insert_slots(uow, new)
     for type_, facts in told.items():
         if facts:
-            await events.record_all(uow, actor.origin, type_, facts)
+            await events.record_all(uow, origin, type_, facts)
     return ids
 
 
@@ -218,6 +222,8 @@ def _values(draft: SlotDraft, place: Place) -> dict[str, Any]:
         "walk_in": draft.walk_in,
         "note": draft.note,
         "external_id": draft.external_id,
+        "session_id": draft.session_id,
+        "session_start": draft.session_start,
     }
 
 
@@ -400,6 +406,8 @@ def _merged(row: Any, changes: Mapping[str, Any]) -> SlotDraft:
         walk_in=value("walk_in"),
         note=value("note"),
         external_id=row.external_id,
+        session_id=row.session_id,
+        session_start=row.session_start,
     )
 
 
@@ -428,18 +436,110 @@ async def withdraw(uow: UnitOfWork, actor: Actor, slot_id: UUID, expected: Expec
         raise SlotStarted
     if not await repository.withdraw(uow, slot_id):
         raise SlotBooked
-    await events.record(
-        uow,
-        actor.origin,
-        "slot.withdrawn",
-        slot_id,
-        territory=row.territory,
-        data={
+    await events.record_all(uow, actor.origin, "slot.withdrawn", [_withdrawn(row)])
+
+
+# --- many at once: sessions and absences --------------------------------------------------------
+
+
+async def lock_practitioner(uow: UnitOfWork, practitioner_id: UUID | None) -> None:
+    """Let the publishers of one agenda take turns; first of all locks (design §4.5)."""
+    if practitioner_id is not None:
+        await repository.lock_practitioners(uow, [practitioner_id])
+
+
+async def blocking(uow: UnitOfWork, drafts: Sequence[SlotDraft]) -> dict[int, list[UUID]]:
+    """Say which published slots of its practitioner stand in the way of each draft, by position.
+
+    The drafts are one practitioner's, or nobody's: then nothing is in the way.
+    """
+    periods = [(d.practitioner_id, d.starts_at, d.ends_at) for d in drafts if d.practitioner_id]
+    found: dict[int, list[UUID]] = {}
+    for position, slot_id in await repository.overlapping(uow, periods, []) if periods else []:
+        found.setdefault(position, []).append(slot_id)
+    return found
+
+
+async def publish_checked(
+    uow: UnitOfWork, origin: Origin, place: Place, drafts: Sequence[SlotDraft]
+) -> list[UUID]:
+    """Publish slots of one place, all or none, one event each.
+
+    Whoever calls holds the practitioner's lock and has asked `check_place` and `blocking`.
+    """
+    return await _write(uow, origin, drafts, {place.location_id: place}, {})
+
+
+async def lock_session(uow: UnitOfWork, session_id: UUID) -> list[Any]:
+    """Lock and return a session's slots that have not started, hand-withdrawn ones too, by id."""
+    return await repository.lock_session(uow, session_id)
+
+
+async def lock_range(
+    uow: UnitOfWork, practitioner_id: UUID, from_: datetime, to: datetime
+) -> list[Any]:
+    """Lock and return the published slots that touch a range and have not started, by id."""
+    return await repository.lock_range(uow, practitioner_id, from_, to)
+
+
+async def take_back(
+    uow: UnitOfWork, origin: Origin, rows: Sequence[Any], **why: object
+) -> list[UUID]:
+    """Withdraw the locked slots that nobody is booked on, one event each; live holds end.
+
+    They give up their place in their session's grid, which may be filled again.
+    """
+    done = await repository.take_back(uow, [row.id for row in rows]) if rows else set()
+    gone = sorted((row for row in rows if row.id in done), key=lambda row: row.starts_at)
+    if gone:
+        await events.record_all(
+            uow, origin, "slot.withdrawn", [_withdrawn(row, **why) for row in gone]
+        )
+    return [row.id for row in gone]
+
+
+def _withdrawn(row: Any, **why: object) -> dict[str, Any]:
+    return {
+        "subject_id": row.id,
+        "territory": row.territory,
+        "data": {
             "practitioner_id": row.practitioner_id and str(row.practitioner_id),
             "starts_at": row.starts_at.isoformat(),
+            **why,
         },
-        audience_before=slot.audience.as_json(),
+        "audience_before": _audience(row).as_json(),
+    }
+
+
+_PLACE = (
+    "location_id",
+    "organization_id",
+    "organization_type",
+    "territory",
+    "zone",
+    "latitude",
+    "longitude",
+    "reduced_mobility",
+)
+
+
+async def amend_free(
+    uow: UnitOfWork, origin: Origin, rows: Sequence[Any], changes: Mapping[str, Any], place: Place
+) -> None:
+    """Change the same members of locked slots that are free; their time stays. One event each."""
+    if not rows or not changes:
+        return
+    drafts = [_merged(row, changes) for row in rows]
+    moved = _PLACE if "location_id" in changes else ()
+    values = _values(drafts[0], place)
+    names = (*(name for name in changes if name not in moved), *moved)
+    await repository.amend_all(
+        uow, [row.id for row in rows], {name: values[name] for name in names}
     )
+    facts = [
+        _fact(row.id, draft, place, _audience(row)) for row, draft in zip(rows, drafts, strict=True)
+    ]
+    await events.record_all(uow, origin, "slot.amended", facts)
 
 
 # --- holds --------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import gzip
 import importlib
+import re
 import zipfile
 from dataclasses import replace
 from datetime import date
@@ -59,6 +60,23 @@ async def test_encodings_and_packing_are_found_out(desk: Desk, encoding: str, ho
     assert (person.family_name, person.given_name) == ("ÉPREUVE", "Léa")
     assert (person.specialty, person.territory, person.status) == ("SM54", "36", "self_employed")
     assert (person.source, person.source_date) == ("annuaire", date(2026, 11, 20))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (gzip.compress(text([LEA] * 50).encode())[:-20], "broken cannot be unpacked"),
+        (text([LEA]).encode("utf-16"), "broken is UTF-16: save it as UTF-8"),
+        (b"", "broken is empty"),
+        (b"a;b;c\n", "its fields stand between “|”"),
+    ],
+)
+async def test_what_cannot_be_read_is_refused(desk: Desk, content: bytes, sentence: str) -> None:
+    """In one sentence, before anything is begun."""
+    path = desk.folder / "broken"
+    path.write_bytes(content)
+    with pytest.raises(ImportRefused, match=re.escape(sentence)):
+        await desk.file(path)
 
 
 async def test_columns_are_found_by_name(desk: Desk) -> None:

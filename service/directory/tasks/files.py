@@ -3,6 +3,7 @@
 import gzip
 import re
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def inspect(path: Path, progress: Progress) -> Source:
     try:
         with opened(path) as (name, stream):
             return _inspect(path, name, stream, progress)
-    except (zipfile.BadZipFile, gzip.BadGzipFile, EOFError) as error:
+    except (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError) as error:
         raise ImportRefused(f"{path.name} cannot be unpacked: download it again.") from error
 
 

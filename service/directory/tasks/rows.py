@@ -75,7 +75,7 @@ class RowReader:
         if isinstance(numbers, Refusal):
             return numbers
         finess, siret, key = numbers
-        territory = row["territory"].upper() or _territory(row["commune"])
+        territory = row["territory"] or _territory(row["commune"])
         if self._wanted and territory not in self._wanted:
             return None
         fault = self._fault(row, territory)

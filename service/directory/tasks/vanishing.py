@@ -12,13 +12,13 @@ from service.directory.tasks.batches import Gatherer
 from service.directory.tasks.extract import link
 from service.directory.tasks.lines import Filter, ImportRefused
 from service.directory.tasks.repository import vanished
+from service.directory.tasks.repository.vanished import PAGE
 from service.directory.tasks.tally import Tally
 from service.kernel.db import Database, UnitOfWork
 
 # One transaction's work; what it did is counted when it is kept.
 Step = Callable[[UnitOfWork, Tally], Awaitable[None]]
 
-PAGE = 5_000
 _FIRST = UUID(int=0)
 # A file of which a part is missing must not empty the directory.
 _ALARMING, _ALARMING_SHARE = 1_000, 0.2
@@ -59,9 +59,7 @@ class Vanishing:
         after, full = _FIRST, True
         while full:
             async with self._database.unit_of_work() as uow:
-                page = await vanished.people(
-                    uow, self._source, self._wanted, after=after, limit=PAGE
-                )
+                page = await vanished.people(uow, self._source, self._wanted, after=after)
             ours = [(entry_id, rpps) for entry_id, rpps, in_scope in page if in_scope]
             yield len(ours), [entry_id for entry_id, rpps in ours if not self._named(rpps)]
             full = len(page) == PAGE
@@ -72,9 +70,7 @@ class Vanishing:
         after, full = _FIRST, True
         while full:
             async with self._database.unit_of_work() as uow:
-                page = await vanished.places(
-                    uow, self._source, self._wanted, after=after, limit=PAGE
-                )
+                page = await vanished.places(uow, self._source, self._wanted, after=after)
             ours = ((entry_id, key, owner) for entry_id, key, owner, in_scope in page if in_scope)
             yield [(entry_id, owner) for entry_id, key, owner in ours if not self._named(key)]
             full = len(page) == PAGE
@@ -85,9 +81,7 @@ class Vanishing:
         after, full = (_FIRST, _FIRST), True
         while full:
             async with self._database.unit_of_work() as uow:
-                page = await vanished.workplaces(
-                    uow, self._source, self._wanted, after=after, limit=PAGE
-                )
+                page = await vanished.workplaces(uow, self._source, self._wanted, after=after)
             ours = ((who, where, link(rpps, key)) for who, where, rpps, key, ok in page if ok)
             yield [(who, where) for who, where, work in ours if not self._named(work)]
             full = len(page) == PAGE

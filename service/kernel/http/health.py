@@ -45,6 +45,8 @@ async def ready(request: Request, response: Response) -> Health:
     if failed:
         response.status_code = 503
         response.headers["Retry-After"] = "2"
+    if request.app.state.settings.read_only:  # wanted: the load balancer keeps sending readers
+        checks["changes"] = "read_only"
     return Health(status="fail" if failed else "pass", checks=checks)
 
 

@@ -12,6 +12,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from service.kernel import errors
+from service.kernel.crypto import KeysError
 from service.kernel.db import TransactionLost
 from service.kernel.errors import DomainError, FieldError, Invalid, Malformed, Unavailable
 
@@ -189,7 +190,12 @@ def install(app: FastAPI) -> None:
     async def lost(request: Request, _: Exception) -> Response:
         return render(request, Unavailable("Two changes crossed; nothing was done."))
 
+    async def unfit(request: Request, error: Exception) -> Response:
+        log.error("keys.unfit", why=str(error))  # names a column; the operator must see it
+        return render(request, Unavailable("The keys of this service do not fit its database."))
+
     app.add_exception_handler(DomainError, refused)
+    app.add_exception_handler(KeysError, unfit)
     app.add_exception_handler(RequestValidationError, invalid)
     app.add_exception_handler(HTTPException, http)
     app.add_exception_handler(TransactionLost, lost)

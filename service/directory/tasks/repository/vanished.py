@@ -18,6 +18,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    literal_column,
     or_,
     select,
     tuple_,
@@ -60,7 +61,9 @@ _STAFF = (
     .select_from(practitioner_locations.join(practitioners, _p.id == _pl.practitioner_id))
     .where(_pl.location_id == _l.id, _pl.source == _SOURCE)
 )
-_AFTER, _LIMIT = bind("after", Uuid), bind("limit", Integer)
+PAGE = 5_000
+# Written out: of a parameter the planner supposes a tenth of the table, and reads it all.
+_AFTER, _LIMIT = bind("after", Uuid), literal_column(str(PAGE), Integer)
 
 # A page is so many rows of a source, whether in scope or not: however narrow the filter, however
 # large the directory, a statement reads no more than that.
@@ -93,15 +96,9 @@ _PLACES = (
     .order_by(_l.id)
     .limit(_LIMIT)
 )
-_WORKPLACES = (
-    select(
-        _pl.practitioner_id,
-        _pl.location_id,
-        _p.rpps,
-        _l.source_key,
-        (_IN_TERRITORY & _IN_PROFESSION).label(_IN_SCOPE),
-    )
-    .select_from(_LINKS.join(practitioners, _p.id == _pl.practitioner_id))
+# The page is cut before the joins: a merge join would begin at the first practitioner each time.
+_CUT = (
+    select(_pl.practitioner_id, _pl.location_id)
     .where(
         _pl.source == _SOURCE,
         tuple_(_pl.practitioner_id, _pl.location_id)
@@ -109,6 +106,22 @@ _WORKPLACES = (
     )
     .order_by(_pl.practitioner_id, _pl.location_id)
     .limit(_LIMIT)
+    .subquery("page")
+)
+_WORKPLACES = (
+    select(
+        _CUT.c.practitioner_id,
+        _CUT.c.location_id,
+        _p.rpps,
+        _l.source_key,
+        (_IN_TERRITORY & _IN_PROFESSION).label(_IN_SCOPE),
+    )
+    .select_from(
+        _CUT.join(practitioners, _p.id == _CUT.c.practitioner_id)
+        .join(locations, _l.id == _CUT.c.location_id)
+        .join(organizations, _o.id == _l.organization_id)
+    )
+    .order_by(_CUT.c.practitioner_id, _CUT.c.location_id)
 )
 
 
@@ -123,29 +136,29 @@ def _scope(wanted: Filter, source: str) -> dict[str, Any]:
 
 
 async def people(
-    uow: UnitOfWork, source: str, wanted: Filter, *, after: UUID, limit: int
+    uow: UnitOfWork, source: str, wanted: Filter, *, after: UUID
 ) -> list[tuple[UUID, str, bool]]:
     """Return practitioners of a source: id, RPPS, and whether all their work is in a filter."""
-    parameters = {**_scope(wanted, source), "after": after, "limit": limit}
+    parameters = {**_scope(wanted, source), "after": after}
     return [tuple(row) for row in await uow.single(_PEOPLE, parameters)]
 
 
 async def places(
-    uow: UnitOfWork, source: str, wanted: Filter, *, after: UUID, limit: int
+    uow: UnitOfWork, source: str, wanted: Filter, *, after: UUID
 ) -> list[tuple[UUID, str, UUID, bool]]:
     """Return places of a source: id, key, organization, and whether all work there is in a filter.
 
     Where nobody works, the territory alone decides.
     """
-    parameters = {**_scope(wanted, source), "after": after, "limit": limit}
+    parameters = {**_scope(wanted, source), "after": after}
     return [tuple(row) for row in await uow.single(_PLACES, parameters)]
 
 
 async def workplaces(
-    uow: UnitOfWork, source: str, wanted: Filter, *, after: tuple[UUID, UUID], limit: int
+    uow: UnitOfWork, source: str, wanted: Filter, *, after: tuple[UUID, UUID]
 ) -> list[tuple[UUID, UUID, str, str, bool]]:
     """Return imported work: practitioner, place, RPPS, key, and whether it is in a filter."""
-    place = {"after": after[0], "after_location": after[1], "limit": limit}
+    place = {"after": after[0], "after_location": after[1]}
     rows = await uow.single(_WORKPLACES, {**_scope(wanted, source), **place})
     return [tuple(row) for row in rows]
 

@@ -1,0 +1,29 @@
+"""Use cases: sessions, absences, and what a session lacks (`filling`)."""
+
+from service.agenda.usecases.absences import (
+    declare_absence,
+    end_absence,
+    find_absence,
+    list_absences,
+)
+from service.agenda.usecases.sessions import (
+    amend_session,
+    create_session,
+    end_session,
+    extend_one,
+    list_sessions,
+    read_session,
+)
+
+__all__ = [
+    "amend_session",
+    "create_session",
+    "declare_absence",
+    "end_absence",
+    "end_session",
+    "extend_one",
+    "find_absence",
+    "list_absences",
+    "list_sessions",
+    "read_session",
+]

@@ -1,0 +1,266 @@
+"""`snp check`: is this installation set up as it must be? One finding per item, nothing changed.
+
+It connects as the service does (same URL, same role, same pooler), so that what it finds is what
+requests will meet. An `error` must be mended before patients are served; a `warning` is for a human
+to judge.
+"""
+
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import text
+from sqlalchemy.exc import ArgumentError
+
+from service.kernel.crypto import Keys, KeysError, Vault, load_keys
+from service.kernel.db import Database, DatabaseDefect, UnitOfWork
+from service.kernel.errors import DomainError
+from service.kernel.installation import is_synthetic
+from service.kernel.migrations import head
+from service.kernel.settings import Settings
+
+_OLDEST_SERVER = 15
+_CLOCK_WARNING, _CLOCK_ERROR = timedelta(seconds=2), timedelta(seconds=30)
+_TIMEOUTS = {
+    "lock_timeout": "3s",
+    "statement_timeout": "10s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+
+_SERVER = text(
+    """SELECT current_user AS role, quote_ident(current_database()) AS database,
+              current_setting('server_version') AS version,
+              current_setting('server_version_num')::int / 10000 AS major,
+              pg_is_in_recovery() AS replica, clock_timestamp() AS now,
+              current_setting('max_connections')::int
+              - current_setting('superuser_reserved_connections')::int AS connections,
+              (SELECT datconnlimit FROM pg_database WHERE datname = current_database())
+                AS database_limit,
+              r.rolconnlimit AS role_limit, r.rolsuper AS superuser,
+              array_remove(ARRAY[CASE WHEN r.rolcreaterole THEN 'CREATEROLE' END,
+                                 CASE WHEN r.rolcreatedb THEN 'CREATEDB' END,
+                                 CASE WHEN r.rolreplication THEN 'REPLICATION' END,
+                                 CASE WHEN r.rolbypassrls THEN 'BYPASSRLS' END], NULL) AS powers,
+              EXISTS (SELECT FROM pg_database WHERE datname = current_database()
+                      AND pg_has_role(datdba, 'MEMBER')) AS owns_database,
+              EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace
+                      AND relkind IN ('r', 'p') AND pg_has_role(relowner, 'MEMBER')) AS owns_tables,
+              has_schema_privilege('public', 'CREATE') AS creates_tables,
+              has_database_privilege(current_database(), 'CREATE') AS creates_schemas,
+              has_database_privilege(current_database(), 'TEMPORARY') AS creates_temporary,
+              to_regclass('public.alembic_version') IS NOT NULL AS migrated
+       FROM pg_roles AS r WHERE r.rolname = current_user"""
+)
+_REVISION = text("SELECT version_num FROM alembic_version")
+_SETTING = text(
+    """SELECT name, setting::bigint AS milliseconds FROM pg_settings
+       WHERE name IN ('lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout')"""
+)
+# The one table that the kernel knows by name: oldest and newest identity, maybe of two keys.
+_COLUMN = "patient_files.family_name"
+_SEALED = text(
+    """(SELECT id, family_name FROM patient_files WHERE family_name IS NOT NULL
+        ORDER BY id LIMIT 1)
+       UNION ALL
+       (SELECT id, family_name FROM patient_files WHERE family_name IS NOT NULL
+        ORDER BY id DESC LIMIT 1)"""
+)
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What was found about one item."""
+
+    item: str
+    level: Level
+    told: str
+
+
+def _ok(item: str, told: str) -> Finding:
+    return Finding(item, Level.OK, told)
+
+
+def _warning(item: str, told: str) -> Finding:
+    return Finding(item, Level.WARNING, told)
+
+
+def _error(item: str, told: str) -> Finding:
+    return Finding(item, Level.ERROR, told)
+
+
+async def check(settings: Settings) -> list[Finding]:
+    """Look at everything that can be looked at; what hangs on a missing thing is left out."""
+    found = [_ok("settings", "All are readable.")]
+    if settings.read_only:
+        found.append(_warning("changes", "SNP_READ_ONLY is set: every change is refused."))
+    found += _keys_file(settings)
+    keys: Keys | None = None
+    try:
+        keys = load_keys(settings)
+        found.append(_ok("keys", f"Readable; encryption keys {_listed(keys.encryption)}."))
+    except KeysError as error:
+        found.append(_error("keys", str(error)))
+    if settings.database_url is None:
+        return [*found, _error("database", "No database: set SNP_DATABASE_URL.")]
+    try:
+        vault = Vault(keys or Keys.generate())
+        database = Database(settings.database_url.get_secret_value(), settings, vault)
+    except (ValueError, ArgumentError, TypeError):
+        sentence = "SNP_DATABASE_URL cannot be read: postgresql://user:password@host/database."
+        return [*found, _error("database", sentence)]
+    try:
+        found += await _in_database(database, settings, with_keys=keys is not None)
+    finally:
+        await database.dispose()
+    return found
+
+
+def _listed(numbers: Any) -> str:
+    return ", ".join(map(str, sorted(numbers)))
+
+
+def _keys_file(settings: Settings) -> Iterator[Finding]:
+    """The file of the keys is for the account of the service alone."""
+    path = settings.keys_file
+    if settings.keys is not None:
+        yield _ok("keys file", "None: the keys are in SNP_KEYS.")
+    elif path is not None and path.is_file():
+        mode = stat.S_IMODE(path.stat().st_mode)
+        told = f"{path} has mode {mode:04o}"
+        if mode & 0o007:
+            yield _error("keys file", f"{told}, everybody may read or change it: chmod 600.")
+        elif mode & 0o070:
+            yield _warning("keys file", f"{told}, its group may read or change it: chmod 600.")
+        else:
+            yield _ok("keys file", f"{told}.")
+
+
+async def _in_database(database: Database, settings: Settings, *, with_keys: bool) -> list[Finding]:
+    found: list[Finding] = []
+    try:
+        async with database.unit_of_work() as uow:
+            began = datetime.now(UTC)
+            row = (await uow.single(_SERVER)).one()
+            found += _server(row, began + (datetime.now(UTC) - began) / 2, settings)
+            found += await _timeouts(uow, row)
+            found += await _contents(uow, row, with_keys=with_keys)
+    except DatabaseDefect as defect:
+        found.append(_error("database", f"It refuses: {defect}."))
+    except DomainError as refusal:
+        found.append(_error("database", str(refusal)))
+    except OSError as error:
+        found.append(_error("database", f"It cannot be reached: {error}."))
+    return found
+
+
+def _server(row: Any, now: datetime, settings: Settings) -> Iterator[Finding]:
+    where = f"PostgreSQL {row.version.split()[0]}, database {row.database}, role {row.role}"
+    if row.replica:
+        yield _error("database", f"{where}: a read-only replica; name the primary server.")
+    elif row.major < _OLDEST_SERVER:
+        yield _error("database", f"{where}: version {_OLDEST_SERVER} or newer is needed.")
+    else:
+        yield _ok("database", f"{where}.")
+    yield _role(row)
+    yield _privileges(row)
+    yield _clock(row.now - now)
+    yield _pool(row, settings.pool_size)
+
+
+def _role(row: Any) -> Finding:
+    if row.superuser:
+        return _error("role", f"{row.role} is a superuser, whom nothing binds: use snp_app.")
+    if row.owns_database or row.owns_tables:
+        return _error("role", f"{row.role} owns the database or its tables: use snp_app.")
+    if row.powers:
+        powers = " ".join(row.powers)
+        return _error("role", f"{row.role} has {powers}: ALTER ROLE {row.role} NO… each.")
+    return _ok("role", f"{row.role} is neither superuser nor owner.")
+
+
+def _privileges(row: Any) -> Finding:
+    if row.creates_tables or row.creates_schemas:
+        what = "SCHEMA public" if row.creates_tables else f"DATABASE {row.database}"
+        return _error(
+            "privileges",
+            f"{row.role} can create tables: REVOKE CREATE ON {what} FROM PUBLIC, {row.role}.",
+        )
+    if row.creates_temporary:
+        return _warning(
+            "privileges",
+            f"{row.role} can create temporary tables: "
+            f"REVOKE TEMPORARY ON DATABASE {row.database} FROM PUBLIC.",
+        )
+    return _ok("privileges", f"{row.role} cannot create tables.")
+
+
+def _clock(ahead: timedelta) -> Finding:
+    told = f"The server's clock differs from this machine's by {abs(ahead).total_seconds():.1f} s"
+    if abs(ahead) > _CLOCK_ERROR:
+        return _error("clock", f"{told}: set both by NTP.")
+    if abs(ahead) > _CLOCK_WARNING:
+        return _warning("clock", f"{told}: set both by NTP.")
+    return _ok("clock", f"{told}.")
+
+
+def _pool(row: Any, size: int) -> Finding:
+    limits = [limit for limit in (row.database_limit, row.role_limit) if limit >= 0]
+    room = min([row.connections, *limits])
+    told = f"SNP_POOL_SIZE is {size} for each server process, the server takes {room}"
+    if size > room:
+        return _error("pool", f"{told}: lower it, or raise max_connections.")
+    if size > room // 2:
+        return _warning("pool", f"{told}: room for one process only.")
+    return _ok("pool", f"{told}: {room // size} processes at most.")
+
+
+async def _timeouts(uow: UnitOfWork, row: Any) -> list[Finding]:
+    """`pg_dump` of one database leaves them behind: after a restore they are set again."""
+    values = {s.name: s.milliseconds for s in await uow.single(_SETTING)}
+    missing = [name for name in _TIMEOUTS if not values.get(name)]
+    if missing:
+        orders = "; ".join(
+            f"ALTER ROLE {row.role} IN DATABASE {row.database} SET {name} = '{_TIMEOUTS[name]}'"
+            for name in missing
+        )
+        return [_error("timeouts", f"A request could wait for ever: {orders}.")]
+    told = ", ".join(f"{name} {values[name] / 1000:g} s" for name in _TIMEOUTS)
+    return [_ok("timeouts", f"{told}.")]
+
+
+async def _contents(uow: UnitOfWork, row: Any, *, with_keys: bool) -> list[Finding]:
+    revision = (await uow.single(_REVISION)).scalar() if row.migrated else None
+    if revision is None:
+        return [_error("schema", "There is none: run snp migrate as the owner.")]
+    if revision != head():
+        return [_error("schema", f"At {revision}, this code wants {head()}: run snp migrate.")]
+    found = [_ok("schema", f"At revision {revision}, the newest.")]
+    if await is_synthetic(uow):
+        found.append(_warning("data", "Synthetic: invented people, and the figures say so."))
+    else:
+        found.append(_ok("data", "Not synthetic: real people."))
+    if with_keys:
+        found.append(await _fit(uow))
+    return found
+
+
+async def _fit(uow: UnitOfWork) -> Finding:
+    rows = (await uow.single(_SEALED)).all()
+    try:
+        for row in rows:
+            uow.vault.decrypt(row.family_name, column=_COLUMN, row=row.id)
+    except KeysError:
+        sentence = "The keys do not fit: patients of this database were written with other keys."
+        return _error("identities", sentence)
+    return _ok("identities", "The keys read them." if rows else "No patient yet.")

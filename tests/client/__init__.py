@@ -1,0 +1,1 @@
+"""The API from outside: real HTTP, real processes, nothing of the service imported."""

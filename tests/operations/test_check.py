@@ -1,0 +1,213 @@
+"""`snp check` finds what is not as it must be."""
+
+import socket
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
+
+import asyncpg
+import pytest
+import pytest_asyncio
+from pydantic import SecretStr
+
+from service.kernel.checks import Finding, Level, _clock, check
+from service.kernel.crypto import Keys, write_keys
+from service.kernel.settings import Settings
+from tests.conftest import DatabaseUrls, Server
+from tests.demo.processes import snp
+from tests.kernel.serving import serving
+from tests.support import World, patient
+
+MakeSettings = Callable[..., Settings]
+Look = Callable[..., Awaitable[dict[str, Finding]]]
+_IDLE = "idle_in_transaction_session_timeout"
+
+
+async def as_role(url: str, *statements: str) -> None:
+    """Run statements."""
+    connection = await asyncpg.connect(url)
+    try:
+        for statement in statements:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def installed(database_urls: DatabaseUrls) -> DatabaseUrls:
+    """A database as docs/operations.md makes it."""
+    name = database_urls.name
+    await as_role(
+        database_urls.superuser,
+        f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
+        f"GRANT CONNECT ON DATABASE {name} TO snp_app",
+        f"ALTER ROLE snp_app IN DATABASE {name} SET {_IDLE} = '10s'",
+    )
+    return database_urls
+
+
+@pytest.fixture
+def look(installed: DatabaseUrls, make_settings: MakeSettings) -> Look:
+    """Check with some settings changed; findings by item."""
+
+    async def found(url: str | None = None, **changes: object) -> dict[str, Finding]:
+        findings = await check(make_settings(url or installed.app, **changes))
+        assert all(finding.told.endswith(".") for finding in findings)
+        return {finding.item: finding for finding in findings}
+
+    return found
+
+
+def errors(found: dict[str, Finding]) -> set[str]:
+    """The items in error."""
+    return {item for item, finding in found.items() if finding.level is Level.ERROR}
+
+
+async def test_a_good_installation_has_nothing_but_ok(look: Look, tmp_path: Path) -> None:
+    file = tmp_path / "keys.json"
+    write_keys(file, Keys.generate())
+    found = await look(keys=None, keys_file=file)
+    assert {finding.level for finding in found.values()} == {Level.OK}, found
+    assert set(found) == {
+        *("settings", "keys file", "keys", "database", "role", "privileges", "clock", "pool"),
+        *("timeouts", "schema", "data", "identities"),
+    }
+
+
+async def test_a_role_that_is_superuser_or_owner(look: Look, installed: DatabaseUrls) -> None:
+    superuser, owner = await look(installed.superuser), await look(installed.owner)
+    assert {"role", "privileges"} <= errors(superuser)
+    assert "superuser" in superuser["role"].told
+    assert {"role", "privileges"} <= errors(owner)
+    assert "owns" in owner["role"].told
+
+
+async def test_a_role_that_can_make_tables(look: Look, installed: DatabaseUrls) -> None:
+    name = installed.name
+    await as_role(installed.superuser, f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC")
+    found = (await look())["privileges"]
+    assert found.level is Level.WARNING
+    assert "temporary tables" in found.told
+    await as_role(installed.superuser, "GRANT CREATE ON SCHEMA public TO snp_app")
+    found = (await look())["privileges"]
+    assert found.level is Level.ERROR
+    await as_role(installed.superuser, found.told.partition(": ")[2].rstrip("."))
+    assert (await look())["privileges"].level is Level.WARNING
+
+
+async def test_a_missing_timeout_is_mended_by_what_is_told(
+    look: Look, installed: DatabaseUrls
+) -> None:
+    await as_role(
+        installed.owner,
+        f"ALTER ROLE snp_app IN DATABASE {installed.name} RESET lock_timeout",
+        f"ALTER ROLE snp_app IN DATABASE {installed.name} RESET {_IDLE}",
+    )
+    found = await look()
+    assert errors(found) == {"timeouts"}
+    assert "statement_timeout" not in found["timeouts"].told
+    orders = found["timeouts"].told.partition(": ")[2].rstrip(".").split("; ")
+    assert len(orders) == 2
+    await as_role(installed.owner, *orders)
+    assert not errors(await look())
+
+
+async def test_another_schema_and_none(
+    look: Look, installed: DatabaseUrls, server: Server
+) -> None:
+    await as_role(installed.owner, "UPDATE alembic_version SET version_num = '0000'")
+    found = await look()
+    assert errors(found) == {"schema"}
+    assert "At 0000" in found["schema"].told
+    assert "snp migrate" in (await look(server.urls_of("postgres").app))["schema"].told
+
+
+async def test_a_database_that_does_not_answer(look: Look) -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        found = await look(f"postgresql://me:hidden@127.0.0.1:{closed.getsockname()[1]}/snp")
+    assert errors(found) == {"database"}
+    assert "schema" not in found
+    for url in ("mysql://me:hidden@here/there", "nothing"):
+        found = await look(url)
+        assert errors(found) == {"database"}
+        assert "hidden" not in found["database"].told
+
+
+async def test_no_database_and_no_keys() -> None:
+    found = {f.item: f for f in await check(Settings.model_validate({}))}
+    assert errors(found) == {"database", "keys"}
+    assert "SNP_DATABASE_URL" in found["database"].told
+    assert "snp keys generate" in found["keys"].told
+
+
+async def test_the_pool_fits_into_the_server(look: Look, installed: DatabaseUrls) -> None:
+    await as_role(
+        installed.superuser, f"ALTER DATABASE {installed.name} CONNECTION LIMIT 12"
+    )
+    levels = [(await look(pool_size=size))["pool"].level for size in (6, 7, 13)]
+    assert levels == [Level.OK, Level.WARNING, Level.ERROR]
+
+
+@pytest.mark.parametrize(
+    ("mode", "level"), [(0o600, Level.OK), (0o640, Level.WARNING), (0o604, Level.ERROR)]
+)
+async def test_the_keys_are_for_their_owner_only(
+    look: Look, tmp_path: Path, mode: int, level: Level
+) -> None:
+    file = tmp_path / "keys.json"
+    write_keys(file, Keys.generate())
+    file.chmod(mode)
+    found = await look(keys=None, keys_file=file)
+    assert found["keys file"].level is level
+    assert found["keys"].level is Level.OK
+
+
+async def test_keys_of_another_installation(
+    look: Look, installed: DatabaseUrls, make_settings: MakeSettings
+) -> None:
+    assert (await look())["identities"].told == "No patient yet."
+    async with serving(make_settings(installed.app)) as (client, database):
+        regulator = await (await World(database, client).begin()).regulator()
+        opened = await regulator.post("/v1/patient-files", patient())
+        assert opened.status_code == 201, opened.text
+    assert (await look())["identities"].told == "The keys read them."
+    others = await look(keys=SecretStr(Keys.generate().model_dump_json()))
+    assert errors(others) == {"identities"}
+
+
+async def test_invented_people_and_read_only_are_told(
+    look: Look, installed: DatabaseUrls
+) -> None:
+    await as_role(installed.app, "UPDATE installation SET synthetic = true")
+    found = await look(read_only=True)
+    assert not errors(found)
+    assert found["data"].level is Level.WARNING
+    assert found["changes"].level is Level.WARNING
+
+
+@pytest.mark.parametrize(
+    ("ahead", "level"), [(0.4, Level.OK), (-3, Level.WARNING), (31, Level.ERROR)]
+)
+def test_clocks(ahead: float, level: Level) -> None:
+    assert _clock(timedelta(seconds=ahead)).level is level
+
+
+def test_the_command(installed: DatabaseUrls, keys: Keys, tmp_path: Path) -> None:
+    def run(**settings: str) -> tuple[int, list[str]]:
+        with snp(tmp_path, "check", **settings) as started:
+            code = started.process.wait(60)
+            assert started.errors == ""
+            return code, started.output.splitlines()
+
+    good = {"SNP_DATABASE_URL": installed.app, "SNP_KEYS": keys.model_dump_json()}
+    code, lines = run(**good)
+    assert code == 0, lines
+    assert {line.split()[0] for line in lines} == {"ok"}
+    code, lines = run(**good, SNP_READ_ONLY="true", SNP_POOL_SIZE="many")
+    assert (code, len(lines)) == (1, 1)
+    assert lines[0].startswith("error    settings")
+    assert "SNP_POOL_SIZE" in lines[0]
+    code, lines = run()
+    assert code == 1
+    assert [line.split()[0] for line in lines] == ["ok", "error", "error"]
