@@ -8,21 +8,33 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # One virtual environment; what development needs is a superset of what running needs.
 READY_TO_RUN := $(VENV)/.ready-to-run
 READY_TO_DEVELOP := $(VENV)/.ready-to-develop
+# The generator of clients stands apart: it wants other versions of our own libraries.
+CLIENT ?= build/client
+CLIENT_VENV := .venv-client
+READY_TO_GENERATE := $(CLIENT_VENV)/.ready-to-generate
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test check fix openapi migration
+.PHONY: help install demo test test-pg15 test-pgbouncer check fix client openapi migration
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(READY_TO_RUN) ## Make .venv/bin/snp, the command line
 
 demo: $(READY_TO_RUN) ## Serve the Indre of 2022 on this machine (PORT=8000 DATA=var/demo)
 	@$(BIN)/snp demo --port $(PORT) --data-dir $(DATA)
 
-test: $(READY_TO_DEVELOP) ## Run all tests on a real PostgreSQL
+test: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) ## Run all tests on a real PostgreSQL
 	@$(BIN)/pytest -n auto --dist loadgroup
+
+test-pg15: $(READY_TO_DEVELOP) ## Run all tests on Debian's PostgreSQL 15 (apt-get install postgresql-15)
+	@$(BIN)/python scripts/with_postgresql15.py $(BIN)/pytest -n auto --dist loadgroup
+
+# Bookings, rivals and slots: whatever the application sends goes through, as in production.
+test-pgbouncer: $(READY_TO_DEVELOP) ## The same through PgBouncer: bookings and rivals (apt-get install pgbouncer)
+	@$(BIN)/python scripts/with_postgresql15.py --pgbouncer $(BIN)/pytest -n auto --dist loadgroup \
+	  tests/bookings tests/concurrency tests/journeys tests/slots tests/operations/test_pooler.py
 
 check: $(READY_TO_DEVELOP) ## Look for faults without running tests; changes nothing
 	@$(BIN)/ruff format --check --quiet .
@@ -36,6 +48,11 @@ check: $(READY_TO_DEVELOP) ## Look for faults without running tests; changes not
 fix: $(READY_TO_DEVELOP) ## Mend what can be mended by itself
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
+
+client: $(READY_TO_GENERATE) ## Generate a Python client of the API (CLIENT=build/client)
+	@mkdir -p $(dir $(CLIENT))
+	@PATH="$(CURDIR)/$(CLIENT_VENV)/bin:$$PATH" openapi-python-client generate \
+	  --path openapi/openapi.json --output-path $(CLIENT) --meta setup --overwrite --fail-on-warning
 
 openapi: $(READY_TO_DEVELOP) ## Write the API's description and the generated documents anew
 	@$(BIN)/snp openapi --output openapi/openapi.json
@@ -70,3 +87,9 @@ $(READY_TO_DEVELOP): $(BIN)/python requirements-dev.lock
 	@$(PIP) install --require-hashes -r requirements-dev.lock
 	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $(READY_TO_RUN) $@
+
+$(READY_TO_GENERATE): $(BIN)/python requirements-client.lock
+	@echo 'Installing the generator of clients (once, some seconds)'
+	@$(BIN)/python -m venv --without-pip $(CLIENT_VENV)
+	@$(PIP) --python $(CLIENT_VENV)/bin/python install --require-hashes -r requirements-client.lock
+	@touch $@

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 
@@ -12,6 +12,7 @@ from service.analytics.router import router as analytics
 from service.bookings.router import router as bookings
 from service.calls.router import router as calls
 from service.directory.router import router as directory
+from service.directory.router.code_lists import router as code_lists
 from service.identity import Tokens
 from service.identity.router import oauth
 from service.identity.router import router as identity
@@ -22,7 +23,9 @@ from service.kernel.http import docs, health, problems
 from service.kernel.http.middleware import Observe
 from service.kernel.http.rate import RateLimit
 from service.kernel.settings import Settings
+from service.needs.router import router as needs
 from service.patients.router import router as patients
+from service.slots import Listings
 from service.slots.router import router as slots
 
 DESCRIPTION = """\
@@ -40,13 +43,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     if settings.database_url is None:
         raise KeysError("No database: set SNP_DATABASE_URL, or use `snp demo`.")
     database = Database(settings.database_url.get_secret_value(), settings, vault)
+    listings = Listings()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        extending = asyncio.create_task(keep_extended(database))
-        yield
-        extending.cancel()
-        await asyncio.gather(extending, return_exceptions=True)
+        # Read-only holds for what nobody asked for, too.
+        background = [] if settings.read_only else [asyncio.create_task(keep_extended(database))]
+        async with nullcontext() if settings.read_only else listings.flushed(database):
+            yield
+        for task in background:
+            task.cancel()
+        await asyncio.gather(*background, return_exceptions=True)
         await database.dispose()
 
     app = FastAPI(
@@ -61,6 +68,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     )
     app.state.settings = settings
     app.state.database = database
+    app.state.listings = listings
     app.state.tokens = Tokens(vault.token_key, settings.token_seconds)
     app.state.token_limit = RateLimit(settings.token_requests_per_minute)
     app.add_middleware(Observe, max_body_bytes=settings.max_body_bytes)
@@ -71,9 +79,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         oauth,
         identity,
         directory,
+        code_lists,
         slots,
         calls,
         patients,
+        needs,
         bookings,
         agenda,
         analytics,

@@ -8,6 +8,7 @@ import service.identity.tables
 import service.kernel.events
 import service.kernel.idempotency
 import service.kernel.installation
+import service.needs.tables
 import service.patients.tables
 import service.slots.tables  # noqa: F401
 from service.kernel.tables import metadata

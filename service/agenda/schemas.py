@@ -208,6 +208,10 @@ class RecurrencePatch(_Patch):
 class SessionPatch(_Patch):
     """JSON merge patch (RFC 7396) of a session: only the members to change."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"end": "17:00", "note": "Entrée par la cour"}]}
+    )
+
     location_id: UUID | None = None
     date: LocalDate | None = None
     start: LocalTime | None = None
@@ -240,6 +244,18 @@ class SessionPatch(_Patch):
 
 class AbsenceIn(Body):
     """A range of instants in which a practitioner is away."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "from": "2026-12-01T08:00:00+01:00",
+                    "to": "2026-12-05T20:00:00+01:00",
+                    "reason": "congrès",
+                }
+            ]
+        }
+    )
 
     from_: Instant = Field(alias="from", description="Included; may lie in the past.")
     to: Instant = Field(description="Excluded; within a year.")

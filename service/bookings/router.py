@@ -1,5 +1,6 @@
 """HTTP: bookings, their changes and their report."""
 
+from dataclasses import replace
 from typing import Annotated
 from uuid import UUID
 
@@ -87,7 +88,8 @@ async def book(
         again=lambda ids: usecases.read(uow, actor, ids[0]),
     )
     response.headers["Location"] = f"/v1/bookings/{booking.id}"
-    return _answer(booking, response)
+    # The caller has just said who comes; a replayed answer repeats it no more than the first did.
+    return _answer(replace(booking, patient=None), response)
 
 
 def _answer(booking: Booking, response: Response) -> BookingOut:

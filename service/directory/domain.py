@@ -61,6 +61,13 @@ class TerritoryNotFound(NotFound):
     title = "No territory has this code."
 
 
+class CodeListNotFound(NotFound):
+    """No code list has this name; `code_lists` are the names there are."""
+
+    code = "code-list-not-found"
+    title = "No code list has this name."
+
+
 class OrganizationNotFound(NotFound):
     """No organization has this id."""
 

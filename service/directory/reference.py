@@ -159,6 +159,11 @@ _CODE_FILES = {
 }
 
 
+def code_lists() -> tuple[str, ...]:
+    """The English names of the national code lists."""
+    return tuple(sorted(_CODE_FILES))
+
+
 def _label(row: dict[str, str]) -> str:
     """The label stands in the column of its level; the columns of the other levels are blank."""
     if "display_fr" in row:
@@ -180,7 +185,7 @@ def code_list(name: str) -> Mapping[str, Code]:
     The deprecated professions are kept: old data name them.
     """
     if name not in _CODE_FILES:
-        raise KeyError(f"no code list {name!r}; there are {', '.join(sorted(_CODE_FILES))}")
+        raise KeyError(f"no code list {name!r}; there are {', '.join(code_lists())}")
     labels = {row["code"]: _label(row) for row in _rows(f"codes/{_CODE_FILES[name]}")}
     return MappingProxyType(
         {code: Code(code, label, _parent(code, labels)) for code, label in labels.items()}

@@ -178,6 +178,10 @@ class OrganizationIn(Body):
 class OrganizationPatch(_Patch):
     """What may change; an organization never leaves its territory."""
 
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "Pharmacie du Pont", "phone": "+33254000001"}]}
+    )
+
     nullable = frozenset({"finess", "siret", "commune", "phone"})
 
     type: OrganizationType | None = None
@@ -262,6 +266,10 @@ class PractitionerIn(Body):
 
 class PractitionerPatch(_Patch):
     """What may change; `location_ids` names all their places anew."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"specialty": "SM54", "active": True}]}
+    )
 
     nullable = frozenset({"specialty"})
 
@@ -352,6 +360,10 @@ class LocationIn(_Positioned):
 
 class LocationPatch(_Positioned, _Patch):
     """What may change; a place never leaves its organization. No coordinates: the commune's."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"phone": "+33254000000", "reduced_mobility": True}]}
+    )
 
     nullable = frozenset({"address", "postal_code", "latitude", "longitude", "phone"})
 

@@ -15,7 +15,7 @@ from service.identity.domain import (
     GrantEnded,
     Role,
 )
-from service.identity.parts import grant_is_live, grant_parameters
+from service.identity.parts import grant_is_live, grant_parameters, live_grants
 from service.identity.tokens import Tokens
 from service.identity.usecases import (
     NewSecret,
@@ -48,6 +48,7 @@ __all__ = [
     "grant_parameters",
     "issue_token",
     "list_clients",
+    "live_grants",
     "revoke_client",
     "rotate_secret",
 ]

@@ -59,12 +59,15 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "directory.read_location": DIRECTORY_READERS,
     "directory.create_location": frozenset({Role.MANAGER, Role.ADMIN}) | PUBLISHERS,
     "directory.amend_location": frozenset({Role.MANAGER, Role.ADMIN}) | PUBLISHERS,
+    "directory.list_code_lists": EVERYONE,
+    "directory.read_code_list": EVERYONE,
     "slots.publish": PUBLISHERS,
     "slots.search": BOOKERS,
     "slots.read": BOOKERS,
     "slots.amend": PUBLISHERS,
     "slots.withdraw": PUBLISHERS,
     "slots.agenda": PUBLISHERS,
+    "slots.visibility": PUBLISHERS,
     "slots.hold": BOOKERS,
     "slots.release_hold": BOOKERS,
     "patients.open": BOOKERS,
@@ -81,6 +84,8 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "calls.add_outcome": frozenset({Role.REGULATOR, Role.OSNP}),
     "calls.remove_outcome": frozenset({Role.REGULATOR, Role.OSNP}),
     "calls.close": frozenset({Role.REGULATOR, Role.OSNP}),
+    "needs.record": BOOKERS,
+    "needs.list": BOOKERS,
     "bookings.book": BOOKERS,
     "bookings.read": BOOKERS,
     "bookings.list": BOOKERS,
@@ -97,6 +102,7 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "agenda.list_absences": PUBLISHERS,
     "agenda.end_absence": PUBLISHERS,
     "analytics.call_outcomes": FIGURES,
+    "analytics.unmet_needs": FIGURES,
 }
 
 

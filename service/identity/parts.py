@@ -1,12 +1,57 @@
-"""Statement parts: is the grant behind the caller's token still as the token says?"""
+"""Statement parts: is the caller's grant still as its token says; and which grants are there?"""
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Uuid, exists, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Subquery,
+    Uuid,
+    and_,
+    exists,
+    literal_column,
+    or_,
+    select,
+)
 
-from service.identity.domain import Actor
+from service.identity.domain import BOOKERS, PROFESSIONALS, PUBLISHERS, REGULATION, Actor, Role
 from service.identity.tables import grants
 from service.kernel.sql import bind, snp_now
+
+
+def in_force() -> ColumnElement[bool]:
+    """A grant is in force: unrevoked and within its dates."""
+    g = grants.c
+    return and_(
+        g.revoked_at.is_(None),
+        g.valid_from <= snp_now(),
+        or_(g.valid_until.is_(None), g.valid_until > snp_now()),
+    )
+
+
+def live_grants(name: str = "live_grant") -> Subquery:
+    """Every grant in force, with what its role may do in a slot: for "who could see this?"."""
+    g = grants.c
+    return (
+        select(
+            g.role,
+            g.organization_id,
+            g.organization_type,
+            g.cpts_ids,
+            g.territories,
+            g.practitioner_ids,
+            _one_of(BOOKERS).label("books"),
+            _one_of(PROFESSIONALS).label("is_professional"),
+            _one_of(REGULATION).label("regulates"),
+            _one_of(PUBLISHERS).label("publishes"),
+        )
+        .where(in_force())
+        .subquery(name)
+    )
+
+
+def _one_of(roles: frozenset[Role]) -> ColumnElement[bool]:
+    return grants.c.role.in_([literal_column(f"'{role}'") for role in sorted(roles)])
 
 
 def grant_is_live() -> ColumnElement[bool]:
@@ -20,9 +65,7 @@ def grant_is_live() -> ColumnElement[bool]:
         select(1).where(
             g.id == bind("grant_id", Uuid),
             g.revision == bind("grant_revision", Integer),
-            g.revoked_at.is_(None),
-            g.valid_from <= snp_now(),
-            or_(g.valid_until.is_(None), g.valid_until > snp_now()),
+            in_force(),
         )
     )
 

@@ -6,10 +6,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, and_, func, insert, or_, select, text, update
+from sqlalchemy import Integer, Uuid, and_, func, insert, select, text, update
 
 from service.identity.domain import Actor, Role
-from service.identity.parts import grant_is_live, grant_parameters
+from service.identity.parts import grant_is_live, grant_parameters, in_force
 from service.identity.tables import clients, grants
 from service.kernel.db import UnitOfWork
 from service.kernel.sql import bind, snp_now, uuids
@@ -52,11 +52,6 @@ _CLIENT = select(
     ),
 ).where(_c.id == bind("client_id", Uuid), _c.revoked_at.is_(None))
 
-_LIVE = and_(
-    _g.revoked_at.is_(None),
-    _g.valid_from <= snp_now(),
-    or_(_g.valid_until.is_(None), _g.valid_until > snp_now()),
-)
 _GRANTS = (
     select(
         _g.id,
@@ -69,7 +64,7 @@ _GRANTS = (
         _g.practitioner_ids,
         _g.revision,
     )
-    .where(_g.client_id == bind("client_id", Uuid), _LIVE)
+    .where(_g.client_id == bind("client_id", Uuid), in_force())
     .order_by(_g.id)
 )
 _IS_LIVE = select(grant_is_live())
@@ -211,7 +206,7 @@ _LIST = (
         _g.organization_id,
         _g.valid_until,
     )
-    .select_from(clients.outerjoin(grants, and_(_g.client_id == _c.id, _LIVE)))
+    .select_from(clients.outerjoin(grants, and_(_g.client_id == _c.id, in_force())))
     .order_by(_c.name, _c.id)
 )
 

@@ -49,4 +49,7 @@ grants = Table(
     CheckConstraint("cardinality(territories) > 0", name="territories"),
     Index("ix_grants_client_id", "client_id"),
     Index("ix_grants_organization_id", "organization_id"),
+    # Who could see a slot: of the country's grants, those of its territory and communities.
+    Index("ix_grants_territories", "territories", postgresql_using="gin"),
+    Index("ix_grants_cpts_ids", "cpts_ids", postgresql_using="gin"),
 )

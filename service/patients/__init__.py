@@ -8,11 +8,20 @@ exist. Events: patient_file.opened, patient_file.amended (names of members, neve
 from service.patients import parts
 from service.patients.domain import Patient, PatientFileNotFound
 from service.patients.repository import reader, seal, unseal
-from service.patients.schemas import CaseId, PatientIn, PatientOut, patient_members
+from service.patients.schemas import (
+    Age,
+    CaseId,
+    CommuneCode,
+    PatientIn,
+    PatientOut,
+    patient_members,
+)
 from service.patients.usecases import lock, read, set_care
 
 __all__ = [
+    "Age",
     "CaseId",
+    "CommuneCode",
     "Patient",
     "PatientFileNotFound",
     "PatientIn",

@@ -7,6 +7,7 @@ taking of a seat, for bookings.
 
 from service.slots import parts
 from service.slots.domain import (
+    SEARCH_LONGEST,
     Audience,
     HoldExpired,
     Mode,
@@ -24,6 +25,8 @@ from service.slots.domain import (
     Visibility,
     visibility_warnings,
 )
+from service.slots.listings import Listings
+from service.slots.repository import count_open
 from service.slots.schemas import Extra, Ids, Labels, Modes, Note, Seats, Types, VisibilityWarning
 from service.slots.usecases import (
     amend_free,
@@ -39,11 +42,13 @@ from service.slots.usecases import (
 )
 
 __all__ = [
+    "SEARCH_LONGEST",
     "Audience",
     "Extra",
     "HoldExpired",
     "Ids",
     "Labels",
+    "Listings",
     "Mode",
     "Modes",
     "NotMyPractitioner",
@@ -65,6 +70,7 @@ __all__ = [
     "amend_free",
     "blocking",
     "check_place",
+    "count_open",
     "lock_practitioner",
     "lock_range",
     "lock_session",

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
@@ -15,6 +15,7 @@ RADIUS_LONGEST_KM = 200
 HORIZON = timedelta(days=366)
 LONGEST_SLOT = timedelta(hours=24)
 BATCH = 500
+AUDIENCES_ASKED = 20  # of one answer: "who can see it" costs some ms for each
 HOLD_DEFAULT_SECONDS = 180
 HOLD_LONGEST_SECONDS = 600
 HOLDS_PER_ORGANIZATION = 20
@@ -198,6 +199,41 @@ def visibility_warnings(audience: Audience, *, walk_in: bool) -> list[dict[str, 
     return found
 
 
+def nobody_can_see(audience: Audience, territory: str) -> dict[str, str]:
+    """Say that no grant in force admits anybody."""
+    return {
+        "code": "nobody-can-see",
+        "detail": "Only your own side sees this slot now: no client of this service is granted what"
+        f" {', '.join(audience.visibility)} asks for, as narrowed, in territory {territory}.",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """How many grants in force of one role and kind of organization could see a slot."""
+
+    role: str
+    organization_type: str
+    grants: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an event says of who could see a slot, and where: nobody (None) once withdrawn."""
+
+    at: datetime
+    audience: Mapping[str, Any] | None
+
+
+def visible_since(changes: Sequence[Change]) -> datetime | None:
+    """Say since when those who can see a slot can; None when it is withdrawn. Oldest first."""
+    latest: Change | None = None
+    for change in changes:
+        if latest is None or latest.audience != change.audience:
+            latest = change
+    return latest.at if latest and latest.audience is not None else None
+
+
 @dataclass(frozen=True, slots=True)
 class SlotDraft:
     """A slot as asked for, before the directory says where it is."""
@@ -292,6 +328,7 @@ class Slot:
     practitioner: Mapping[str, Any] | None
     location: Mapping[str, Any]
     distance_km: float | None = None
+    who_can: tuple[Admitted, ...] | None = None  # who else could see it now; None: not asked
 
     @property
     def remaining(self) -> int:
@@ -315,7 +352,15 @@ class Slot:
     @property
     def visibility_warnings(self) -> list[dict[str, str]]:
         """Say why nobody could see or book this slot."""
-        return visibility_warnings(self.audience, walk_in=self.walk_in)
+        found = visibility_warnings(self.audience, walk_in=self.walk_in)
+        if self.who_can == () and self.withdrawn_at is None and not self.started:
+            found.insert(0, nobody_can_see(self.audience, self.territory))
+        return found
+
+    @property
+    def seen_by(self) -> tuple[object, ...]:
+        """Everything that who can see it depends on: equal for the slots of one session."""
+        return self.territory, self.practitioner_id, self.organization_id, self.audience
 
 
 def kept_holds(
@@ -334,6 +379,15 @@ def closed_because(slot: Slot) -> Conflict | None:
     if slot.started:
         return SlotStarted()
     return SlotWalkIn() if slot.walk_in else None
+
+
+@dataclass(frozen=True, slots=True)
+class Exposure:
+    """Who can see a slot, since when, and how often searches of others listed it, by local day."""
+
+    slot: Slot
+    visible_since: datetime | None
+    listed: tuple[tuple[date, int], ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,11 +1,13 @@
 """Statement parts: who sees a slot, whether a seat is left, taking a seat and giving it back."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
     CTE,
     ColumnElement,
     Float,
+    Select,
     Text,
     Uuid,
     and_,
@@ -15,11 +17,12 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    true,
     update,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import JSONB, array
 
-from service.identity import BOOKERS, PROFESSIONALS, Actor
+from service.identity import BOOKERS, PROFESSIONALS, Actor, live_grants
 from service.kernel.sql import bind, flag, snp_now, texts, uuids
 from service.slots.tables import holds, slots
 
@@ -27,55 +30,85 @@ _s = slots.c
 slot = slots
 
 
-def visible(*, own: bool = True) -> ColumnElement[bool]:
+@dataclass(frozen=True, slots=True)
+class Viewer:
+    """Whoever might see a slot, as the rule needs it: parameters, or columns of `grants`."""
+
+    territories: ColumnElement[Any]
+    organization_type: ColumnElement[str]
+    organization_id: ColumnElement[Any]
+    cpts_ids: ColumnElement[Any]
+    practitioner_ids: ColumnElement[Any]
+    books: ColumnElement[bool]
+    is_professional: ColumnElement[bool]
+    regulates: ColumnElement[bool]
+    publishes: ColumnElement[bool]
+
+
+# The one who asks: the parameters of `caller`.
+CALLER = Viewer(
+    territories=texts("caller_territories"),
+    organization_type=bind("caller_organization_type", Text),
+    organization_id=bind("caller_organization_id", Uuid),
+    cpts_ids=uuids("caller_cpts_ids"),
+    practitioner_ids=uuids("caller_practitioner_ids"),
+    books=flag("caller_books"),
+    is_professional=flag("caller_is_professional"),
+    regulates=flag("caller_regulates"),
+    publishes=flag("caller_publishes"),
+)
+
+
+def visible(viewer: Viewer = CALLER, *, own: bool = True) -> ColumnElement[bool]:
     """The rule of who sees a slot, over columns of the slot row only (design §2).
 
     Labels add up: PUBLIC admits any booking role granted in the slot's territory; PRO professionals
     and regulation granted there; SNP regulation granted there; CPTS the members of the named
     communities, wherever they are. `organization_types` and `organization_ids` narrow what PRO and
-    CPTS admit, never SNP. The publisher's side always sees its own. Parameters: `caller`.
+    CPTS admit, never SNP. The publisher's side always sees its own. Parameters: `caller`, unless
+    the viewer is made of columns.
     """
-    here = _s.territory == func.any(texts("caller_territories"))
+    here = _s.territory == func.any(viewer.territories)
     not_narrowed = and_(
         or_(
             _s.organization_types == literal_column("'{}'::text[]"),
-            bind("caller_organization_type", Text) == func.any(_s.organization_types),
+            viewer.organization_type == func.any(_s.organization_types),
         ),
         or_(
             _s.organization_ids == literal_column("'{}'::uuid[]"),
-            bind("caller_organization_id", Uuid) == func.any(_s.organization_ids),
+            viewer.organization_id == func.any(_s.organization_ids),
         ),
     )
     admitted = and_(
-        flag("caller_books"),
+        viewer.books,
         or_(
             and_(_labelled("PUBLIC"), here),
             and_(
                 _labelled("PRO"),
                 here,
-                or_(flag("caller_is_professional"), flag("caller_regulates")),
+                or_(viewer.is_professional, viewer.regulates),
                 not_narrowed,
             ),
-            and_(_labelled("SNP"), here, flag("caller_regulates")),
+            and_(_labelled("SNP"), here, viewer.regulates),
             and_(
                 _labelled("CPTS"),
-                _s.cpts_ids.bool_op("&&")(uuids("caller_cpts_ids")),
+                _s.cpts_ids.bool_op("&&")(viewer.cpts_ids),
                 not_narrowed,
             ),
         ),
     )
-    return or_(admitted, owned()) if own else admitted
+    return or_(admitted, owned(viewer)) if own else admitted
 
 
-def owned() -> ColumnElement[bool]:
+def owned(viewer: Viewer = CALLER) -> ColumnElement[bool]:
     """The publisher's side: who acts for the practitioner, or for the centre of an unnamed slot."""
     return and_(
-        flag("caller_publishes"),
+        viewer.publishes,
         or_(
-            _s.practitioner_id == func.any(uuids("caller_practitioner_ids")),
+            _s.practitioner_id == func.any(viewer.practitioner_ids),
             and_(
                 _s.practitioner_id.is_(None),
-                _s.organization_id == bind("caller_organization_id", Uuid),
+                _s.organization_id == viewer.organization_id,
             ),
         ),
     )
@@ -98,6 +131,32 @@ def caller(actor: Actor) -> dict[str, Any]:
         "caller_regulates": actor.regulates,
         "caller_publishes": actor.publishes,
     }
+
+
+def who_can() -> Select[Any]:
+    """Count the grants in force, but those of its own side, that could see each of some slots.
+
+    The same rule as `visible`, over columns instead of parameters. Parameters: `ids` of the slots.
+    """
+    grant = live_grants()
+    names = Viewer.__dataclass_fields__
+    viewer = Viewer(**{name: grant.c[name] for name in names})
+    # Where an index finds them among the grants of the country: the rule admits no others.
+    near = or_(
+        grant.c.territories.bool_op("@>")(array([_s.territory])),
+        grant.c.cpts_ids.bool_op("&&")(_s.cpts_ids),
+    )
+    return (
+        select(_s.id, grant.c.role, grant.c.organization_type, func.count().label("grants"))
+        .select_from(slots.join(grant, near))
+        .where(
+            _s.id == func.any(uuids("ids")),
+            visible(viewer, own=False),
+            owned(viewer).is_not(true()),  # nobody is named yet: then it is neither true nor false
+        )
+        .group_by(_s.id, grant.c.role, grant.c.organization_type)
+        .order_by(_s.id, grant.c.role, grant.c.organization_type)
+    )
 
 
 def _epoch() -> ColumnElement[float]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from functools import cache
 from math import cos, degrees, radians
 from typing import Any
@@ -36,8 +36,8 @@ from service.kernel.db import ConstraintViolated, TransactionLost, UnitOfWork
 from service.kernel.sql import bind, snp_now, texts, uuids
 from service.kernel.tables import Instant
 from service.slots import parts
-from service.slots.domain import HOLDS_PER_ORGANIZATION, Audience, Hold, Slot
-from service.slots.tables import holds, slots
+from service.slots.domain import HOLDS_PER_ORGANIZATION, Admitted, Audience, Change, Hold, Slot
+from service.slots.tables import holds, slot_listings, slots
 
 _s, _h = slots.c, holds.c
 _EARTH_KM = 6371.0088
@@ -121,6 +121,18 @@ async def own(uow: UnitOfWork, actor: Actor, ids: Sequence[UUID]) -> list[Slot]:
     """Return slots of the caller's own side by id, by start."""
     rows = await uow.single(_OWN, {"ids": list(ids), **parts.caller(actor)})
     return [_slot(row) for row in rows]
+
+
+_WHO_CAN = parts.who_can()
+
+
+async def who_can(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, tuple[Admitted, ...]]:
+    """Count the grants that could see each of some slots; a slot that none could see is missing."""
+    found: dict[UUID, tuple[Admitted, ...]] = {}
+    for row in await uow.single(_WHO_CAN, {"ids": list(ids)}):
+        admitted = Admitted(row.role, row.organization_type, row.grants)
+        found[row.id] = (*found.get(row.id, ()), admitted)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +252,44 @@ def _box(center: tuple[float, float], radius_km: float) -> dict[str, float]:
     }
 
 
+_OPEN_NEAR = select(
+    func.count().label("seen"),
+    func.count()
+    .filter(
+        bind("mode", Text) == func.any(_s.modes),
+        or_(bind("specialty", Text).is_(None), _s.specialty == bind("specialty", Text)),
+    )
+    .label("fitting"),
+).where(
+    parts.visible(),
+    parts.bookable(),
+    parts.seat_left(),
+    _s.starts_at >= bind("from_", Instant),
+    _s.starts_at < bind("to", Instant),
+    _s.latitude.between(bind("south", Float), bind("north", Float)),
+    _s.longitude.between(bind("west", Float), bind("east", Float)),
+    _distance() <= bind("radius_km", Float),
+)
+
+
+async def count_open(
+    uow: UnitOfWork,
+    actor: Actor,
+    *,
+    center: tuple[float, float],
+    radius_km: float,
+    from_: datetime,
+    to: datetime,
+    mode: str,
+    specialty: str | None,
+) -> tuple[int, int]:
+    """Count what the caller could book near a place: all of it, and what has mode and specialty."""
+    values = {"from_": from_, "to": to, "mode": mode, "specialty": specialty}
+    row = await uow.single(_OPEN_NEAR, {**parts.caller(actor), **_box(center, radius_km), **values})
+    found = row.one()
+    return found.seen, found.fitting
+
+
 @cache
 def _agenda(*, after: bool) -> Select[Any]:
     statement = _read().where(
@@ -274,6 +324,71 @@ async def agenda(
     if after:
         values |= {"after_start": after[0], "after_id": after[1]}
     return [_slot(row) for row in await uow.single(_agenda(after=bool(after)), values)]
+
+
+# --- since when it is seen, and how often it was listed -----------------------------------------
+
+_e = events.events.c
+_CHANGES = (
+    select(_e.occurred_at, _e.territory, _e.audience_after, _s.created_at)
+    .select_from(
+        slots.outerjoin(
+            events.events,
+            and_(
+                _e.subject_id == _s.id,
+                or_(
+                    func.jsonb_typeof(_e.audience_after) == literal_column("'object'"),
+                    func.jsonb_typeof(_e.audience_before) == literal_column("'object'"),
+                ),
+            ),
+        )
+    )
+    .where(_s.id == bind("slot_id", Uuid))
+    .order_by(_e.occurred_at, _e.id)
+)
+
+
+async def changes(uow: UnitOfWork, slot: Slot) -> list[Change]:
+    """Return what changed who could see a slot, oldest first; its creation when nothing tells."""
+    rows = list(await uow.single(_CHANGES, {"slot_id": slot.id}))
+    told = [
+        Change(r.occurred_at, r.audience_after and {"in": r.territory, **r.audience_after})
+        for r in rows
+        if r.occurred_at
+    ]
+    if told:
+        return told
+    return [
+        Change(r.created_at, None if slot.withdrawn_at else slot.audience.as_json()) for r in rows
+    ]
+
+
+_LISTED = (
+    select(slot_listings.c.day, slot_listings.c.listed)
+    .where(slot_listings.c.slot_id == bind("slot_id", Uuid))
+    .order_by(slot_listings.c.day)
+)
+
+
+async def listed(uow: UnitOfWork, slot_id: UUID) -> tuple[tuple[date, int], ...]:
+    """Return how often a slot was listed, by day."""
+    return tuple((r.day, r.listed) for r in await uow.single(_LISTED, {"slot_id": slot_id}))
+
+
+# Always in the order of ids: processes that flush at the same time wait, they never deadlock.
+_ADD_LISTINGS = text(
+    """INSERT INTO slot_listings (slot_id, day, listed)
+       SELECT slots.id, (snp_now() AT TIME ZONE slots.zone)::date, seen.times
+       FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS integer[])) AS seen(id, times)
+       JOIN slots ON slots.id = seen.id
+       ORDER BY slots.id
+       ON CONFLICT (slot_id, day) DO UPDATE SET listed = slot_listings.listed + excluded.listed"""
+)
+
+
+async def add_listings(uow: UnitOfWork, times: Mapping[UUID, int]) -> None:
+    """Add how often slots were listed to today's numbers, in one statement."""
+    await uow.single(_ADD_LISTINGS, {"ids": list(times), "times": list(times.values())})
 
 
 # --- publishing ---------------------------------------------------------------------------------

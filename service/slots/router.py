@@ -4,7 +4,7 @@ from datetime import timedelta
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Body, Query, Response
+from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import Discriminator, Tag
 
 from service.directory import reference
@@ -39,8 +39,10 @@ from service.slots.domain import (
     SlotWithdrawn,
     TooManyHolds,
 )
+from service.slots.listings import Listings
 from service.slots.repository import Search
 from service.slots.schemas import (
+    ExposureOut,
     HoldIn,
     HoldOut,
     SearchOut,
@@ -49,6 +51,7 @@ from service.slots.schemas import (
     SlotIn,
     SlotOut,
     SlotPatch,
+    exposure_out,
     hold_out,
     slot_out,
 )
@@ -62,6 +65,14 @@ Published = Annotated[
         lambda body: "(batch)" if isinstance(body, dict) and "slots" in body else "(one)"
     ),
 ]
+
+
+def _listings(request: Request) -> Listings:
+    listings: Listings = request.app.state.listings
+    return listings
+
+
+CountedIn = Annotated[Listings, Depends(_listings)]
 
 
 class SearchInvalid(Invalid):
@@ -112,6 +123,7 @@ async def publish(
 async def search(
     uow: Uow,
     actor: CurrentActor,
+    listings: CountedIn,
     from_: Annotated[Instant | None, Query(alias="from", description="Default: now.")] = None,
     to: Annotated[Instant | None, Query(description="Default: from + 72 h; at most 14 d.")] = None,
     territory: Annotated[str | None, Query(max_length=3, examples=["36"])] = None,
@@ -168,11 +180,12 @@ async def search(
         ),
         PageRequest(limit, cursor, asked),
     )
+    listings.count(actor, page.items)
     return SearchOut(
         items=[slot_out(slot, mine=False) for slot in page.items],
         next_cursor=page.next_cursor,
         next_radius_km=min(RADIUS_LONGEST_KM, radius + national.enlargement_km)
-        if center and not page.items and radius < RADIUS_LONGEST_KM
+        if center and cursor is None and not page.items and radius < RADIUS_LONGEST_KM
         else None,
     )
 
@@ -204,6 +217,16 @@ async def read(uow: Uow, actor: CurrentActor, slot_id: UUID, response: Response)
     slot, mine = await usecases.read(uow, actor, slot_id)
     tag(response, slot.version)
     return slot_out(slot, mine=mine)
+
+
+@router.get(
+    "/slots/{slot_id}/visibility",
+    operation_id="slots.visibility",
+    responses=refusals(SlotNotFound),
+)
+async def visibility(uow: Uow, actor: CurrentActor, slot_id: UUID) -> ExposureOut:
+    """Say why nobody sees an own slot: who can, since when, how often it was listed."""
+    return exposure_out(await usecases.exposure(uow, actor, slot_id))
 
 
 @router.patch(

@@ -1,19 +1,21 @@
 """JSON shapes of the room."""
 
-from datetime import datetime
+from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import ConfigDict, Field, JsonValue, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from service.directory import LocationCard, OrganizationType, PractitionerCard, reference
 from service.kernel.http.shapes import Answer, Body, Instant, local
 from service.slots.domain import (
+    AUDIENCES_ASKED,
     BATCH,
     HOLD_DEFAULT_SECONDS,
     HOLD_LONGEST_SECONDS,
     Audience,
+    Exposure,
     Hold,
     Mode,
     Slot,
@@ -37,23 +39,24 @@ def _specialty(value: str | None) -> str | None:
     return value
 
 
+_EXAMPLE: dict[str, JsonValue] = {
+    "practitioner_id": "01938c1e-7a30-7cc1-8c35-0a6a4f3a1b11",
+    "location_id": "01938c1e-7a31-7d02-9a41-5f4f0f2f3c22",
+    "starts_at": "2026-12-01T14:00:00+01:00",
+    "ends_at": "2026-12-01T14:20:00+01:00",
+    "modes": ["AMB"],
+    "visibility": ["SNP", "PRO"],
+}
+_NEXT: dict[str, JsonValue] = {
+    "starts_at": "2026-12-01T14:20:00+01:00",
+    "ends_at": "2026-12-01T14:40:00+01:00",
+}
+
+
 class SlotIn(Body):
     """Room for `capacity` patients at one place between two instants. Hidden (SNP) by default."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "practitioner_id": "01938c1e-7a30-7cc1-8c35-0a6a4f3a1b11",
-                    "location_id": "01938c1e-7a31-7d02-9a41-5f4f0f2f3c22",
-                    "starts_at": "2026-12-01T14:00:00+01:00",
-                    "ends_at": "2026-12-01T14:20:00+01:00",
-                    "modes": ["AMB"],
-                    "visibility": ["SNP", "PRO"],
-                }
-            ]
-        }
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     practitioner_id: UUID | None = Field(
         None, description="Who sees the patient; may be unnamed for csnp and sos only."
@@ -104,6 +107,10 @@ class SlotIn(Body):
 
 class SlotBatchIn(Body):
     """Several slots, all or none."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"slots": [_EXAMPLE, {**_EXAMPLE, **_NEXT}]}]}
+    )
 
     slots: list[SlotIn] = Field(min_length=1, max_length=BATCH)
 
@@ -164,6 +171,14 @@ class VisibilityWarning(Answer):
     detail: str
 
 
+class AdmittedOut(Answer):
+    """Who could see a slot: grants in force by role and kind of organization, your side's not."""
+
+    role: str
+    organization_type: str
+    grants: int
+
+
 class SlotOut(Answer):
     """A slot. What only its own side may know is null for the others."""
 
@@ -194,6 +209,11 @@ class SlotOut(Answer):
     organization_ids: list[UUID] | None = None
     external_id: str | None = None
     visibility_warnings: list[VisibilityWarning] | None = Field(None, description="Own side only.")
+    who_can: list[AdmittedOut] | None = Field(
+        None,
+        description="Own side only: who else could see it now. Null too for what is left when one"
+        f" answer has more than {AUDIENCES_ASKED} different audiences: ask for that slot alone.",
+    )
 
 
 class SlotBatchOut(Answer):
@@ -210,6 +230,31 @@ class SearchOut(Answer):
     next_radius_km: float | None = Field(
         None, description="When nothing fits near the centre: the radius to try next."
     )
+
+
+class ListedOut(Answer):
+    """One day of the slot's zone."""
+
+    day: date
+    listed: int
+
+
+class ExposureOut(Answer):
+    """Why does nobody see my slot: who can, since when, and how often it was shown."""
+
+    slot_id: UUID
+    state: SlotState
+    visibility_warnings: list[VisibilityWarning]
+    who_can: list[AdmittedOut]
+    visible_since: datetime | None = Field(
+        description="Since when those who can see it can: published, or labels or territory last"
+        " changed. Null once withdrawn."
+    )
+    listed: int = Field(
+        description="How often it stood in the answer to a search by another organization: once"
+        " for each page. Counted in memory and written every few seconds; a crash loses those."
+    )
+    listed_by_day: list[ListedOut]
 
 
 class HoldOut(Answer):
@@ -232,6 +277,7 @@ def slot_out(slot: Slot, *, mine: bool) -> SlotOut:
             "organization_ids": list(slot.audience.organization_ids),
             "external_id": slot.external_id,
             "visibility_warnings": slot.visibility_warnings,
+            "who_can": slot.who_can,
         }
     return SlotOut.model_validate(
         {
@@ -256,6 +302,22 @@ def slot_out(slot: Slot, *, mine: bool) -> SlotOut:
             "version": slot.version,
             "distance_km": None if slot.distance_km is None else round(slot.distance_km, 1),
             **private,
+        }
+    )
+
+
+def exposure_out(exposure: Exposure) -> ExposureOut:
+    """Render who can see a slot."""
+    slot, since = exposure.slot, exposure.visible_since
+    return ExposureOut.model_validate(
+        {
+            "slot_id": slot.id,
+            "state": slot.state,
+            "visibility_warnings": slot.visibility_warnings,
+            "who_can": slot.who_can,
+            "visible_since": since and local(since, slot.zone),
+            "listed": sum(times for _, times in exposure.listed),
+            "listed_by_day": [{"day": day, "listed": times} for day, times in exposure.listed],
         }
     )
 

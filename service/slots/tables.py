@@ -10,6 +10,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Date,
     Float,
     ForeignKey,
     Index,
@@ -120,6 +121,16 @@ slots = Table(
         unique=True,
         postgresql_where=text("session_id IS NOT NULL"),
     ),
+)
+
+# How often a slot stood in the answer to a search by somebody of another organization, by day of
+# its zone. Counted in memory and added up every few seconds (`listings`).
+slot_listings = Table(
+    "slot_listings",
+    metadata,
+    Column("slot_id", Uuid, ForeignKey("slots.id"), primary_key=True),
+    Column("day", Date, primary_key=True),
+    Column("listed", Integer, nullable=False),
 )
 
 holds = Table(

@@ -18,8 +18,10 @@ from service.kernel.paging import Page, PageRequest, instant
 from service.kernel.versions import Expected
 from service.slots import repository
 from service.slots.domain import (
+    AUDIENCES_ASKED,
     HOLDS_PER_ORGANIZATION,
     Audience,
+    Exposure,
     Hold,
     HoldExpired,
     HoldNotFound,
@@ -39,6 +41,7 @@ from service.slots.domain import (
     check_period,
     closed_because,
     kept_holds,
+    visible_since,
 )
 from service.slots.repository import Search
 
@@ -270,7 +273,24 @@ async def own(uow: UnitOfWork, actor: Actor, slot_ids: Sequence[UUID]) -> list[S
     found = {slot.id: slot for slot in await repository.own(uow, actor, slot_ids)}
     if len(found) < len(set(slot_ids)):
         raise SlotNotFound
-    return [found[slot_id] for slot_id in slot_ids]
+    return await _with_who_can(uow, [found[slot_id] for slot_id in slot_ids])
+
+
+async def _with_who_can(uow: UnitOfWork, found: Sequence[Slot]) -> list[Slot]:
+    """Add who else can see each slot: one statement, which asks about one slot of each audience.
+
+    The slots of a session share one; of more than `AUDIENCES_ASKED` in one answer the last stay
+    unknown.
+    """
+    like: dict[object, UUID] = {}
+    for slot in found:
+        if len(like) < AUDIENCES_ASKED:
+            like.setdefault(slot.seen_by, slot.id)
+    counted = await repository.who_can(uow, list(like.values())) if like else {}
+    return [
+        replace(slot, who_can=counted.get(like[slot.seen_by], ())) if slot.seen_by in like else slot
+        for slot in found
+    ]
 
 
 async def read(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple[Slot, bool]:
@@ -278,7 +298,18 @@ async def read(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple[Slot, bool
     found = await repository.find(uow, actor, slot_id)
     if found is None:
         raise SlotNotFound
-    return found
+    slot, mine = found
+    return ((await _with_who_can(uow, [slot]))[0] if mine else slot), mine
+
+
+async def exposure(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> Exposure:
+    """Answer "why does nobody see my slot?", for its own side. Refusals: `slot-not-found`."""
+    slot, _ = await _own(uow, actor, slot_id)
+    return Exposure(
+        slot,
+        visible_since(await repository.changes(uow, slot)),
+        await repository.listed(uow, slot_id),
+    )
 
 
 async def agenda(
@@ -297,7 +328,8 @@ async def agenda(
     found = await repository.agenda(
         uow, practitioner_id, from_=from_, to=to, limit=page.limit, after=after
     )
-    return page.page(found, lambda slot: [slot.starts_at.isoformat(), str(slot.id)])
+    cut = page.page(found, lambda slot: [slot.starts_at.isoformat(), str(slot.id)])
+    return replace(cut, items=await _with_who_can(uow, cut.items))
 
 
 # --- amending -----------------------------------------------------------------------------------
@@ -339,7 +371,7 @@ async def amend(
     await events.record_all(
         uow, actor.origin, "slot.amended", [_fact(slot_id, draft, place, _audience(row))]
     )
-    return (await repository.own(uow, actor, [slot_id]))[0]
+    return (await own(uow, actor, [slot_id]))[0]
 
 
 async def _place(uow: UnitOfWork, actor: Actor, row: Any, draft: SlotDraft) -> Place:

@@ -112,7 +112,7 @@ async def test_parallel_duplicates_of_one_key_make_one_booking(
         *(regulator.post("/v1/bookings", body, key="once") for _ in range(20))
     )
     assert statuses(answers) == {201: 20}
-    assert len({a.json()["id"] for a in answers}) == 1
+    assert len({a.text for a in answers}) == 1
     replayed = [a.headers.get("Idempotency-Replayed") for a in answers]
     assert Counter(replayed) == {None: 1, "true": 19}
     assert await seats(database, slot["id"]) == (1, 1, 1)

@@ -1,66 +1,20 @@
 """`snp check` finds what is not as it must be."""
 
 import socket
-from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from pathlib import Path
 
-import asyncpg
 import pytest
-import pytest_asyncio
 from pydantic import SecretStr
 
-from service.kernel.checks import Finding, Level, _clock, check
+from service.kernel.checks import Level, _clock, check
 from service.kernel.crypto import Keys, write_keys
 from service.kernel.settings import Settings
-from tests.conftest import DatabaseUrls, Server
+from tests.conftest import Server
 from tests.demo.processes import snp
 from tests.kernel.serving import serving
+from tests.operations.support import IDLE, Installed, Look, MakeSettings, as_role, errors
 from tests.support import World, patient
-
-MakeSettings = Callable[..., Settings]
-Look = Callable[..., Awaitable[dict[str, Finding]]]
-_IDLE = "idle_in_transaction_session_timeout"
-
-
-async def as_role(url: str, *statements: str) -> None:
-    """Run statements."""
-    connection = await asyncpg.connect(url)
-    try:
-        for statement in statements:
-            await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def installed(database_urls: DatabaseUrls) -> DatabaseUrls:
-    """A database as docs/operations.md makes it."""
-    name = database_urls.name
-    await as_role(
-        database_urls.superuser,
-        f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
-        f"GRANT CONNECT ON DATABASE {name} TO snp_app",
-        f"ALTER ROLE snp_app IN DATABASE {name} SET {_IDLE} = '10s'",
-    )
-    return database_urls
-
-
-@pytest.fixture
-def look(installed: DatabaseUrls, make_settings: MakeSettings) -> Look:
-    """Check with some settings changed; findings by item."""
-
-    async def found(url: str | None = None, **changes: object) -> dict[str, Finding]:
-        findings = await check(make_settings(url or installed.app, **changes))
-        assert all(finding.told.endswith(".") for finding in findings)
-        return {finding.item: finding for finding in findings}
-
-    return found
-
-
-def errors(found: dict[str, Finding]) -> set[str]:
-    """The items in error."""
-    return {item for item, finding in found.items() if finding.level is Level.ERROR}
 
 
 async def test_a_good_installation_has_nothing_but_ok(look: Look, tmp_path: Path) -> None:
@@ -74,7 +28,7 @@ async def test_a_good_installation_has_nothing_but_ok(look: Look, tmp_path: Path
     }
 
 
-async def test_a_role_that_is_superuser_or_owner(look: Look, installed: DatabaseUrls) -> None:
+async def test_a_role_that_is_superuser_or_owner(look: Look, installed: Installed) -> None:
     superuser, owner = await look(installed.superuser), await look(installed.owner)
     assert {"role", "privileges"} <= errors(superuser)
     assert "superuser" in superuser["role"].told
@@ -82,7 +36,7 @@ async def test_a_role_that_is_superuser_or_owner(look: Look, installed: Database
     assert "owns" in owner["role"].told
 
 
-async def test_a_role_that_can_make_tables(look: Look, installed: DatabaseUrls) -> None:
+async def test_a_role_that_can_make_tables(look: Look, installed: Installed) -> None:
     name = installed.name
     await as_role(installed.superuser, f"GRANT TEMPORARY ON DATABASE {name} TO PUBLIC")
     found = (await look())["privileges"]
@@ -96,12 +50,12 @@ async def test_a_role_that_can_make_tables(look: Look, installed: DatabaseUrls) 
 
 
 async def test_a_missing_timeout_is_mended_by_what_is_told(
-    look: Look, installed: DatabaseUrls
+    look: Look, installed: Installed
 ) -> None:
     await as_role(
         installed.owner,
         f"ALTER ROLE snp_app IN DATABASE {installed.name} RESET lock_timeout",
-        f"ALTER ROLE snp_app IN DATABASE {installed.name} RESET {_IDLE}",
+        f"ALTER ROLE snp_app IN DATABASE {installed.name} RESET {IDLE}",
     )
     found = await look()
     assert errors(found) == {"timeouts"}
@@ -112,9 +66,7 @@ async def test_a_missing_timeout_is_mended_by_what_is_told(
     assert not errors(await look())
 
 
-async def test_another_schema_and_none(
-    look: Look, installed: DatabaseUrls, server: Server
-) -> None:
+async def test_another_schema_and_none(look: Look, installed: Installed, server: Server) -> None:
     await as_role(installed.owner, "UPDATE alembic_version SET version_num = '0000'")
     found = await look()
     assert errors(found) == {"schema"}
@@ -141,10 +93,8 @@ async def test_no_database_and_no_keys() -> None:
     assert "snp keys generate" in found["keys"].told
 
 
-async def test_the_pool_fits_into_the_server(look: Look, installed: DatabaseUrls) -> None:
-    await as_role(
-        installed.superuser, f"ALTER DATABASE {installed.name} CONNECTION LIMIT 12"
-    )
+async def test_the_pool_fits_into_the_server(look: Look, installed: Installed) -> None:
+    await as_role(installed.superuser, f"ALTER DATABASE {installed.name} CONNECTION LIMIT 12")
     levels = [(await look(pool_size=size))["pool"].level for size in (6, 7, 13)]
     assert levels == [Level.OK, Level.WARNING, Level.ERROR]
 
@@ -164,7 +114,7 @@ async def test_the_keys_are_for_their_owner_only(
 
 
 async def test_keys_of_another_installation(
-    look: Look, installed: DatabaseUrls, make_settings: MakeSettings
+    look: Look, installed: Installed, make_settings: MakeSettings
 ) -> None:
     assert (await look())["identities"].told == "No patient yet."
     async with serving(make_settings(installed.app)) as (client, database):
@@ -176,9 +126,7 @@ async def test_keys_of_another_installation(
     assert errors(others) == {"identities"}
 
 
-async def test_invented_people_and_read_only_are_told(
-    look: Look, installed: DatabaseUrls
-) -> None:
+async def test_invented_people_and_read_only_are_told(look: Look, installed: Installed) -> None:
     await as_role(installed.app, "UPDATE installation SET synthetic = true")
     found = await look(read_only=True)
     assert not errors(found)
@@ -193,7 +141,7 @@ def test_clocks(ahead: float, level: Level) -> None:
     assert _clock(timedelta(seconds=ahead)).level is level
 
 
-def test_the_command(installed: DatabaseUrls, keys: Keys, tmp_path: Path) -> None:
+def test_the_command(installed: Installed, keys: Keys, tmp_path: Path) -> None:
     def run(**settings: str) -> tuple[int, list[str]]:
         with snp(tmp_path, "check", **settings) as started:
             code = started.process.wait(60)

@@ -22,13 +22,11 @@ async def test_statements_find_their_way_on_whichever_connection(database: Datab
     async def ask(number: int) -> int:
         async with database.unit_of_work() as uow:
             # Each commits by itself, so each may meet another server process.
-            for _ in range(5):
-                row = (await uow.single(_ECHO, {"number": number})).one()
-                assert row.number == number
-            backend: int = row.backend
-            return backend
+            rows = [(await uow.single(_ECHO, {"number": number})).one() for _ in range(5)]
+            assert {row.number for row in rows} == {number}
+            return len({row.backend for row in rows})
 
-    assert len(set(await asyncio.gather(*(ask(number) for number in range(100))))) > 1
+    assert max(await asyncio.gather(*(ask(number) for number in range(100)))) > 1
 
 
 async def test_a_transaction_stays_with_one_server_process(database: Database) -> None:

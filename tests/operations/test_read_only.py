@@ -1,15 +1,18 @@
 """The read-only switch: every change is refused, everything else goes on."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
+import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
 from service.identity import PERMISSIONS, Role
 from service.identity.http import READS_BY_POST
 from service.kernel.settings import Settings
+from service.main import create_app
 from tests.bookings.test_book import request
 from tests.conftest import DatabaseUrls
 from tests.identity.test_permissions import OPEN
@@ -106,3 +109,14 @@ async def test_a_read_only_server_is_ready_and_says_so(closed: httpx.AsyncClient
     assert ready.status_code == 200
     assert ready.json()["status"] == "pass"
     assert ready.json()["checks"]["changes"] == "read_only"
+
+
+@pytest.mark.parametrize("read_only", [True, False])
+async def test_nothing_changes_by_itself(
+    shared_urls: DatabaseUrls, make_settings: Callable[..., Settings], *, read_only: bool
+) -> None:
+    app = create_app(make_settings(shared_urls.app, read_only=read_only))
+    before = asyncio.all_tasks()
+    async with app.router.lifespan_context(app):
+        assert (asyncio.all_tasks() == before) is read_only
+    assert asyncio.all_tasks() == before

@@ -46,6 +46,7 @@ def _pointers(body: Body) -> list[tuple[str, str]]:
 
 
 async def test_a_slot_is_hidden_from_the_public_unless_said(world: World) -> None:
+    await world.regulator()
     doctor = await world.doctor()
     slot = await doctor.publish()
     assert slot["visibility"] == ["SNP"]
@@ -311,7 +312,7 @@ async def test_a_body_that_is_no_slot_at_all_is_refused_not_a_defect(
 @pytest.mark.parametrize(
     ("members", "codes"),
     [
-        ({"visibility": ["CPTS"]}, ["cpts-not-named"]),
+        ({"visibility": ["CPTS"]}, ["nobody-can-see", "cpts-not-named"]),
         ({"visibility": ["SNP"], "organization_types": ["pharmacy"]}, ["narrowing-without-effect"]),
         ({"visibility": ["SNP"], "cpts_ids": [str(new_id())]}, ["cpts-without-label"]),
         ({"walk_in": True}, ["walk-in"]),
@@ -321,6 +322,8 @@ async def test_a_body_that_is_no_slot_at_all_is_refused_not_a_defect(
 async def test_the_doctor_is_told_why_nobody_may_see_the_slot(
     world: World, members: Body, codes: list[str]
 ) -> None:
+    await world.regulator()
+    await world.pharmacist()
     slot = await (await world.doctor()).publish(**members)
     assert [warning["code"] for warning in slot["visibility_warnings"]] == codes
 

@@ -217,6 +217,71 @@ async def test_the_next_radius_is_not_told_when_something_was_found(world: World
     assert answer.json()["next_radius_km"] is None
 
 
+@pytest.mark.parametrize(
+    ("commune", "first", "second"),
+    [
+        ("36044", 50, 75),  # the Indre, as the national table has it
+        ("75056", 5, 8),  # Paris: half of the radius, rounded up there
+        ("97411", 10, 15),  # La Réunion
+        ("97302", 30, 45),  # Cayenne: the table has 0, so 30 and half of it
+        ("97701", 30, 45),  # Saint-Barthélemy, which it lacks
+        ("98818", 30, 45),  # Nouméa
+        ("2A004", 30, 45),
+    ],
+)
+async def test_each_territory_has_its_own_radius_and_step(
+    world: World, commune: str, first: int, second: int
+) -> None:
+    regulator = await world.regulator()  # of no place near any of these
+    params: Body = {"commune": commune, "practitioner": str(new_id())}
+    answer = (await regulator.get("/v1/slots", params=params)).json()
+    assert (answer["items"], answer["next_radius_km"]) == ([], second)
+    step = second - first
+    wider = await regulator.get("/v1/slots", params={**params, "radius_km": second})
+    assert wider.json()["next_radius_km"] == second + step
+
+
+@pytest.mark.parametrize("commune", ["36044", "97411"])
+async def test_steps_end_at_200_km_exactly_and_then_none_is_told(
+    world: World, commune: str
+) -> None:
+    regulator = await world.regulator()
+    params: Body = {"commune": commune, "practitioner": str(new_id())}
+    radii: list[float] = []
+    following: float | None = 0
+    while following is not None:
+        asked = {**params, **({"radius_km": following} if following else {})}
+        answer = await regulator.get("/v1/slots", params=asked)
+        assert answer.status_code == 200, answer.text  # what is offered is never refused
+        following = answer.json()["next_radius_km"]
+        radii += [] if following is None else [following]
+    assert radii == sorted(set(radii))
+    assert radii[-1] == 200
+
+
+async def test_what_the_next_radius_offers_finds_the_slot(world: World) -> None:
+    saint_denis = commune("97411")
+    assert saint_denis is not None
+    at = saint_denis.latitude - 12 / 111.195, saint_denis.longitude  # outside of 10 km
+    doctor, regulator = await world.doctor(at=at), await world.regulator()
+    slot = await doctor.publish()
+    params = {"commune": "97411", "practitioner": str(doctor.practitioner_id)}
+    empty = (await regulator.get("/v1/slots", params=params)).json()
+    assert empty["items"] == []
+    wider = {**params, "radius_km": empty["next_radius_km"]}
+    assert await _ids(regulator, **wider) == [slot["id"]]
+
+
+async def test_the_end_of_a_list_is_not_an_empty_answer(world: World) -> None:
+    doctor, regulator = await world.doctor(), await world.regulator()
+    _, last = await _publish(doctor, [soon(2), soon(3)])
+    params: Body = {"near": HERE, "territory": world.territory, "limit": 1}
+    page = (await regulator.get("/v1/slots", params=params)).json()
+    await doctor.delete(f"/v1/slots/{last}", if_match="*")
+    rest = await regulator.get("/v1/slots", params={**params, "cursor": page["next_cursor"]})
+    assert (rest.json()["items"], rest.json()["next_radius_km"]) == ([], None)
+
+
 async def test_without_a_place_all_granted_territories_are_searched(world: World) -> None:
     other = await World(world.database, world.http).begin()
     doctors = [await world.doctor(), await other.doctor()]

@@ -354,8 +354,8 @@ async def test_what_only_the_own_side_may_know_is_hidden_from_others(cast: Cast)
     assert slot["cpts_ids"] == [community]
     seen = (await cast.callers["pharmacist"].get(f"/v1/slots/{slot['id']}")).json()
     private = ("booked", "held", "external_id", "cpts_ids", "organization_types",
-               "organization_ids", "visibility_warnings")  # fmt: skip
-    assert [seen[name] for name in private] == [None] * 7
+               "organization_ids", "visibility_warnings", "who_can")  # fmt: skip
+    assert [seen[name] for name in private] == [None] * 8
 
 
 async def test_widened_labels_are_seen_from_the_next_request_on(cast: Cast) -> None:

@@ -45,13 +45,26 @@ _REPLAYED = {
         "schema": {"type": "string", "enum": ["true"]},
     }
 }
+# Objects without a model of their own, so that generated code has a name for them.
+_OBJECTS = {
+    "person": (
+        "Person",
+        "The acting person, as their software asserts: id, family_name, given_name, email.",
+    ),
+    "on_behalf_of": (
+        "OnBehalfOf",
+        "The professional who asked by telephone: name, rpps, organization_id, phone.",
+    ),
+}
 _PAGE = "A keyset page: ask again with `cursor=next_cursor` until it is null."
 TAGS = (
     ("identity", "Tokens, and who I am."),
     ("directory", "Territories, organizations, practitioners, places."),
     ("slots", "Publish, search, hold."),
+    ("agenda", "Sessions, which publish their slots themselves, and absences."),
     ("patients", "The minimum needed to be received. Identity travels in bodies only."),
     ("calls", "The call, its call-backs, outcomes and closure."),
+    ("needs", "What nobody had room for."),
     ("bookings", "A patient on a slot, and what happened."),
     ("analytics", "Figures computed from the rows."),
     ("operations", "Health."),
@@ -97,6 +110,7 @@ def mended(document: dict[str, Any]) -> dict[str, Any]:
     for schema in schemas.values():
         _drop_titles(schema.get("properties", {}))
     _drop_titles(document["paths"])
+    _name_objects(schemas)
     _drop_unused(document)
     return _rename_schemas(document)
 
@@ -182,6 +196,16 @@ def _drop_titles(part: Any) -> None:
     elif isinstance(part, list):
         for member in part:
             _drop_titles(member)
+
+
+def _name_objects(schemas: dict[str, Any]) -> None:
+    for schema in list(schemas.values()):
+        for member, (name, description) in _OBJECTS.items():
+            options = schema.get("properties", {}).get(member, {}).get("anyOf", [])
+            for position, option in enumerate(options):
+                if option.get("type") == "object":
+                    schemas[name] = {**option, "description": description}
+                    options[position] = {"$ref": f"{_SCHEMAS}{name}"}
 
 
 def _drop_unused(document: dict[str, Any]) -> None:

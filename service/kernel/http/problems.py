@@ -192,7 +192,8 @@ def install(app: FastAPI) -> None:
 
     async def unfit(request: Request, error: Exception) -> Response:
         log.error("keys.unfit", why=str(error))  # names a column; the operator must see it
-        return render(request, Unavailable("The keys of this service do not fit its database."))
+        title = "What is stored here cannot be decrypted with the keys of this service."
+        return problem(request, 500, "defect", title)
 
     app.add_exception_handler(DomainError, refused)
     app.add_exception_handler(KeysError, unfit)

@@ -1,0 +1,1 @@
+"""What is promised to other people's software: the OpenAPI document and the guide."""
