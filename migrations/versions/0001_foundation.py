@@ -653,6 +653,9 @@ def upgrade() -> None:
         postgresql_where=sa.text("withdrawn_at IS NULL"),
     )
     op.create_index(
+        "ix_slots_territory_starts_at", "slots", ["territory", "starts_at"], unique=False
+    )
+    op.create_index(
         "ix_slots_starts_at",
         "slots",
         ["starts_at", "id"],

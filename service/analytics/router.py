@@ -1,22 +1,43 @@
-"""HTTP: figures, as JSON or as a table for a spreadsheet."""
+"""HTTP: figures, as JSON or as a table for a spreadsheet (CSV, XLSX)."""
 
 from datetime import date
 from typing import Annotated
-from uuid import UUID
 
-from fastapi import APIRouter, Header, Query, Response
+from fastapi import APIRouter, Query, Response
 
 from service.analytics import usecases
-from service.analytics.domain import FiguresInvalid, GroupBy, period
-from service.analytics.schemas import CallOutcomesOut, call_outcomes_csv, call_outcomes_out
+from service.analytics.domain import (
+    DEFINITIONS,
+    WORDING,
+    AppointmentsBy,
+    CallbacksBy,
+    FiguresInvalid,
+    GroupBy,
+    IndicatorsBy,
+    PeriodTooLong,
+    ReferralsBy,
+    SlotUsageBy,
+    question,
+)
+from service.analytics.http import JSON, RESPONSES, Accept, Asked, answer
+from service.analytics.schemas import (
+    AppointmentsOut,
+    CallbacksOut,
+    CallOutcomesOut,
+    CptsIndicatorsOut,
+    ReferralsOut,
+    SlotUsageOut,
+    UnmetNeedsOut,
+    answer_of,
+    call_outcomes_members,
+    unmet_needs_members,
+    unmet_needs_table,
+)
 from service.directory import ForeignTerritory, TerritoryNotFound
 from service.identity.http import CurrentActor, Guarded, refusals
-from service.kernel.errors import FieldError
 from service.kernel.http.deps import Uow
 
 router = APIRouter(prefix="/v1/analytics", tags=["analytics"], route_class=Guarded)
-
-_JSON, _CSV = "application/json", "text/csv"
 
 
 @router.get(
@@ -24,62 +45,175 @@ _JSON, _CSV = "application/json", "text/csv"
     operation_id="analytics.call_outcomes",
     response_model=CallOutcomesOut,
     response_model_exclude_unset=True,
-    responses={
-        200: {"content": {_CSV: {"schema": {"type": "string"}}}, "description": "The figures."},
-        **refusals(ForeignTerritory, TerritoryNotFound, FiguresInvalid),
-    },
+    responses=RESPONSES,
 )
 async def call_outcomes(
     uow: Uow,
     actor: CurrentActor,
     response: Response,
-    from_: Annotated[date, Query(alias="from", examples=["2022-01-01"])],
-    to: Annotated[date, Query(description="Excluded.", examples=["2023-01-01"])],
-    territory: Annotated[str | None, Query(max_length=3, examples=["36"])] = None,
-    cpts: UUID | None = None,
+    asked: Asked,
     group_by: GroupBy = GroupBy.NONE,
-    accept: Annotated[str, Header(include_in_schema=False)] = _JSON,
+    accept: Accept = JSON,
 ) -> CallOutcomesOut | Response:
     """Say how calls ended: of a `territory` or of a community (`cpts`), by day of reception.
 
-    `Accept: text/csv` answers a table for a French spreadsheet (`;`, decimal commas).
-    Outcomes are not exclusive: shares are of calls and add up to more than one.
+    `Accept: text/csv` answers a table for a French spreadsheet (`;`, decimal commas), the type of
+    XLSX a workbook. Outcomes are not exclusive: shares are of calls and add up to more than one.
     """
-    if (territory is None) == (cpts is None):
-        raise FiguresInvalid(
-            FieldError("territory", "scope", "Name a `territory` or a `cpts`: one of them.")
-        )
-    found = await usecases.call_outcomes(
-        uow,
-        actor,
-        territory=territory,
-        cpts_id=cpts,
-        period=period(from_, to),
-        group_by=group_by,
+    found = await usecases.call_outcomes(uow, actor, asked=asked, group_by=group_by)
+    members = answer_of(found, call_outcomes_members)
+    return await answer(CallOutcomesOut, members, accept, response, name="call-outcomes")
+
+
+@router.get(
+    "/slot-usage",
+    operation_id="analytics.slot_usage",
+    response_model=SlotUsageOut,
+    response_model_exclude_unset=True,
+    responses=RESPONSES,
+)
+async def slot_usage(
+    uow: Uow,
+    actor: CurrentActor,
+    response: Response,
+    asked: Asked,
+    group_by: SlotUsageBy = SlotUsageBy.NONE,
+    accept: Accept = JSON,
+) -> SlotUsageOut | Response:
+    """Say what became of published seats, by the start of their slot.
+
+    published = booked + withdrawn + expired + open. A community's slots are those of the
+    organizations that belong to it; with several communities or labels, a slot counts under each.
+    """
+    found = await usecases.slot_usage(uow, actor, asked=asked, group_by=group_by)
+    return await answer(SlotUsageOut, answer_of(found), accept, response, name="slot-usage")
+
+
+@router.get(
+    "/appointments",
+    operation_id="analytics.appointments",
+    response_model=AppointmentsOut,
+    response_model_exclude_unset=True,
+    responses=RESPONSES,
+)
+async def appointments(
+    uow: Uow,
+    actor: CurrentActor,
+    response: Response,
+    asked: Asked,
+    group_by: AppointmentsBy = AppointmentsBy.NONE,
+    accept: Accept = JSON,
+) -> AppointmentsOut | Response:
+    """Say what became of appointments, by their start.
+
+    Missed ones are a share of those that the doctor's side has reported, unreported ones of those
+    that are past. Groups are of the side that receives the patient.
+    """
+    found = await usecases.appointments(uow, actor, asked=asked, group_by=group_by)
+    return await answer(AppointmentsOut, answer_of(found), accept, response, name="appointments")
+
+
+@router.get(
+    "/referrals",
+    operation_id="analytics.referrals",
+    response_model=ReferralsOut,
+    response_model_exclude_unset=True,
+    responses=RESPONSES,
+)
+async def referrals(
+    uow: Uow,
+    actor: CurrentActor,
+    response: Response,
+    asked: Asked,
+    group_by: ReferralsBy = ReferralsBy.NONE,
+    accept: Accept = JSON,
+) -> ReferralsOut | Response:
+    """Say who sent patients to town, by the creation of the booking.
+
+    `requesters` tells roles and kinds of organization apart: an emergency department's patients,
+    a pharmacist's, those of the regulation.
+    """
+    found = await usecases.referrals(uow, actor, asked=asked, group_by=group_by)
+    return await answer(ReferralsOut, answer_of(found), accept, response, name="referrals")
+
+
+@router.get(
+    "/callbacks",
+    operation_id="analytics.callbacks",
+    response_model=CallbacksOut,
+    response_model_exclude_unset=True,
+    responses=RESPONSES,
+)
+async def callbacks(
+    uow: Uow,
+    actor: CurrentActor,
+    response: Response,
+    asked: Asked,
+    group_by: CallbacksBy = CallbacksBy.NONE,
+    accept: Accept = JSON,
+) -> CallbacksOut | Response:
+    """Say how call-backs were kept, by the reception of the call.
+
+    The delay runs from entering the queue to the first attempt, answered or not.
+    """
+    found = await usecases.callbacks(uow, actor, asked=asked, group_by=group_by)
+    return await answer(CallbacksOut, answer_of(found), accept, response, name="callbacks")
+
+
+@router.get(
+    "/cpts-indicators",
+    operation_id="analytics.cpts_indicators",
+    response_model=CptsIndicatorsOut,
+    response_model_exclude_unset=True,
+    responses=RESPONSES,
+)
+async def cpts_indicators(
+    uow: Uow,
+    actor: CurrentActor,
+    response: Response,
+    asked: Asked,
+    group_by: IndicatorsBy = IndicatorsBy.NONE,
+    accept: Accept = JSON,
+) -> CptsIndicatorsOut | Response:
+    """Say what a community reports: doctors taking part, requests that led to an appointment.
+
+    The definitions are our wording, not the legal text. A doctor counts in each month and each
+    community where he takes part, so that groups overlap.
+    """
+    found = await usecases.cpts_indicators(uow, actor, asked=asked, group_by=group_by)
+    members = answer_of(found, wording=WORDING, definitions=dict(DEFINITIONS))
+    return await answer(CptsIndicatorsOut, members, accept, response, name="cpts-indicators")
+
+
+@router.get(
+    "/unmet-needs",
+    operation_id="analytics.unmet_needs",
+    response_model=UnmetNeedsOut,
+    responses={
+        **RESPONSES,
+        **refusals(ForeignTerritory, TerritoryNotFound, FiguresInvalid, PeriodTooLong),
+    },
+)
+async def unmet_needs(
+    uow: Uow,
+    actor: CurrentActor,
+    response: Response,
+    territory: Annotated[str, Query(max_length=3, examples=["36"])],
+    from_: Annotated[date, Query(alias="from", examples=["2026-01-01"])],
+    to: Annotated[date, Query(description="Excluded.", examples=["2026-02-01"])],
+    accept: Accept = JSON,
+) -> UnmetNeedsOut | Response:
+    """Say what nobody had room for, beside the seats that nobody used, by place and day.
+
+    Where both are high on the same day, people and room missed each other; 366 days at most.
+    """
+    asked = question(territory, None, from_, to)
+    found = await usecases.unmet_needs(uow, actor, asked=asked)
+    return await answer(
+        UnmetNeedsOut,
+        answer_of(found, unmet_needs_members),
+        accept,
+        response,
+        name="unmet-needs",
+        laid_out=unmet_needs_table,
     )
-    if prefers_csv(accept):
-        return Response(
-            call_outcomes_csv(found),
-            media_type=_CSV,
-            headers={
-                "Vary": "Accept",
-                "Content-Disposition": 'attachment; filename="call-outcomes.csv"',
-            },
-        )
-    response.headers["Vary"] = "Accept"
-    return call_outcomes_out(found)
-
-
-def prefers_csv(accept: str) -> bool:
-    """Tell whether an Accept header (RFC 9110 §12.5.1) wants CSV rather than JSON."""
-    weights: dict[str, float] = {}
-    for offer in accept.lower().split(","):
-        media, *parameters = (part.strip() for part in offer.split(";"))
-        weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
-        weights[media] = float(weight) if weight.replace(".", "", 1).isdecimal() else 0.0
-
-    def wanted(media: str) -> float:
-        family = f"{media.partition('/')[0]}/*"
-        return next((weights[m] for m in (media, family, "*/*") if m in weights), 0.0)
-
-    return wanted(_CSV) > wanted(_JSON)

@@ -6,6 +6,7 @@ and the idempotency row are written together or not at all. Events: booking.crea
 booking.rescheduled, booking.cancelled, booking.reported.
 """
 
+from service.bookings import parts
 from service.bookings.domain import Booking, BookingState, CancelledBy
 from service.bookings.usecases import book, cancel, read, report, reschedule
 
@@ -15,6 +16,7 @@ __all__ = [
     "CancelledBy",
     "book",
     "cancel",
+    "parts",
     "read",
     "report",
     "reschedule",

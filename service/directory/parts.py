@@ -4,10 +4,11 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping
 
-from service.directory.tables import locations, practitioners
+from service.directory.tables import locations, organizations, practitioners
 
 practitioner = practitioners
 location = locations
+organization = organizations
 
 
 def card_columns() -> list[ColumnElement[Any]]:

@@ -95,6 +95,8 @@ slots = Table(
         "id",
         postgresql_where=text("withdrawn_at IS NULL"),
     ),
+    # Figures count withdrawn slots too.
+    Index("ix_slots_territory_starts_at", "territory", "starts_at"),
     Index("ix_slots_starts_at", "starts_at", "id", postgresql_where=text("withdrawn_at IS NULL")),
     Index("ix_slots_practitioner_id_starts_at", "practitioner_id", "starts_at"),
     Index("ix_slots_location_id_starts_at", "location_id", "starts_at"),

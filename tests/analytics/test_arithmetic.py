@@ -22,7 +22,7 @@ from service.analytics.domain import (
     period,
     share,
 )
-from service.analytics.router import prefers_csv
+from service.analytics.http import CSV, JSON, XLSX, preferred
 from service.analytics.schemas import cell
 from service.calls import Outcome, mask_of
 from tests.analytics.support import BITS, rounded
@@ -181,23 +181,27 @@ def test_periods_that_make_no_sense(from_: date, to: date) -> None:
 
 
 @pytest.mark.parametrize(
-    ("accept", "csv"),
+    ("accept", "media"),
     [
-        ("*/*", False),
-        ("application/json", False),
-        ("text/csv", True),
-        ("Text/CSV; charset=utf-8", True),
-        ("text/*", True),
-        ("application/json, text/csv", False),
-        ("application/json;q=0.5, text/csv", True),
-        ("text/csv;q=0.3, */*;q=0.5", False),
-        ("text/csv, */*;q=0.1", True),
-        ("text/csv;q=nonsense", False),
-        ("", False),
+        ("*/*", JSON),
+        ("application/json", JSON),
+        ("text/csv", CSV),
+        ("Text/CSV; charset=utf-8", CSV),
+        ("text/*", CSV),
+        ("application/*", JSON),
+        ("application/json, text/csv", JSON),
+        ("application/json;q=0.5, text/csv", CSV),
+        ("text/csv;q=0.3, */*;q=0.5", JSON),
+        ("text/csv, */*;q=0.1", CSV),
+        ("text/csv;q=nonsense", JSON),
+        (XLSX, XLSX),
+        (f"text/csv;q=0.9, {XLSX}", XLSX),
+        (f"{XLSX}, text/csv", CSV),
+        ("", JSON),
     ],
 )
-def test_what_an_accept_header_prefers(accept: str, csv: bool) -> None:
-    assert prefers_csv(accept) is csv
+def test_what_an_accept_header_prefers(accept: str, media: str) -> None:
+    assert preferred(accept) == media
 
 
 def test_a_cell_is_never_a_formula() -> None:

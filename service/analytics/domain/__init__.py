@@ -1,0 +1,101 @@
+"""The arithmetic of figures: periods, shares, delays, and what each figure counts. Pure."""
+
+from service.analytics.domain.answers import Answer, Counted, Group
+from service.analytics.domain.appointments import Appointments, AppointmentsBy, CancelledBy
+from service.analytics.domain.call_outcomes import (
+    AVOIDED_METHOD,
+    CATEGORIES,
+    OTHER_MASK,
+    SEVERAL,
+    Figures,
+    GroupBy,
+    Tally,
+    categories_in,
+    figures,
+)
+from service.analytics.domain.callbacks import Callbacks, CallbacksBy
+from service.analytics.domain.cpts_indicators import (
+    AUDIENCE,
+    DEFINITIONS,
+    DOCTORS_SIDE,
+    PHYSICIAN,
+    WORDING,
+    Doctors,
+    Indicators,
+    IndicatorsBy,
+    Requests,
+)
+from service.analytics.domain.numbers import DelayFigures, Delays, Rate, minutes, percent, share
+from service.analytics.domain.periods import (
+    Extent,
+    FiguresInvalid,
+    Period,
+    Question,
+    period,
+    question,
+)
+from service.analytics.domain.referrals import Referrals, ReferralsBy, Requester, referrals
+from service.analytics.domain.slot_usage import SlotUsage, SlotUsageBy
+from service.analytics.domain.unmet_needs import (
+    WITH_SEATS,
+    Counts,
+    PeriodTooLong,
+    UnmetBy,
+    UnmetNeeds,
+    beside,
+    check_days,
+)
+
+__all__ = [
+    "AUDIENCE",
+    "AVOIDED_METHOD",
+    "CATEGORIES",
+    "DEFINITIONS",
+    "DOCTORS_SIDE",
+    "OTHER_MASK",
+    "PHYSICIAN",
+    "SEVERAL",
+    "WITH_SEATS",
+    "WORDING",
+    "Answer",
+    "Appointments",
+    "AppointmentsBy",
+    "Callbacks",
+    "CallbacksBy",
+    "CancelledBy",
+    "Counted",
+    "Counts",
+    "DelayFigures",
+    "Delays",
+    "Doctors",
+    "Extent",
+    "Figures",
+    "FiguresInvalid",
+    "Group",
+    "GroupBy",
+    "Indicators",
+    "IndicatorsBy",
+    "Period",
+    "PeriodTooLong",
+    "Question",
+    "Rate",
+    "Referrals",
+    "ReferralsBy",
+    "Requester",
+    "Requests",
+    "SlotUsage",
+    "SlotUsageBy",
+    "Tally",
+    "UnmetBy",
+    "UnmetNeeds",
+    "beside",
+    "categories_in",
+    "check_days",
+    "figures",
+    "minutes",
+    "percent",
+    "period",
+    "question",
+    "referrals",
+    "share",
+]

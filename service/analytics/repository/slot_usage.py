@@ -1,0 +1,54 @@
+"""What became of published seats, by the start of their slot."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, Integer, RowMapping, cast, func
+
+from service.analytics.domain import Counted, Extent, SlotUsage
+from service.analytics.repository.counting import Counting, Key, count
+from service.analytics.repository.sources import at_hour, in_territory, of_member, receiving, slot
+from service.kernel.db import UnitOfWork
+from service.kernel.sql import snp_now
+
+_s = slot.c
+_BOOKABLE, _KEPT = ~_s.walk_in, _s.withdrawn_at.is_(None)
+_TAKEN = func.least(_s.booked, _s.capacity)
+
+
+def _seats(seats: ColumnElement[int], *conditions: ColumnElement[bool]) -> ColumnElement[int]:
+    return func.coalesce(func.sum(cast(seats, Integer)).filter(*conditions), 0)
+
+
+_NAMES: Any = ("published", "booked", "withdrawn", "expired", "open", "overbooked", "walk_in")
+_SLOTS = Counting(
+    source=slot,
+    instant=_s.starts_at,
+    territory=in_territory(_s.territory),
+    cpts=of_member(_s.organization_id, _s.territory),
+    keys={
+        **receiving(_s.organization_id, _s.practitioner_id),
+        "organization_type": Key(_s.organization_type),  # as it was published
+        "label": Key(_s.visibility, many=True),
+        **at_hour(_s.starts_at),
+    },
+    columns=[
+        _seats(_s.capacity, _BOOKABLE).label("published"),
+        _seats(_TAKEN, _BOOKABLE).label("booked"),
+        _seats(_s.capacity, _BOOKABLE, ~_KEPT).label("withdrawn"),
+        _seats(_s.capacity - _TAKEN, _BOOKABLE, _KEPT, _s.starts_at <= snp_now()).label("expired"),
+        _seats(_s.capacity - _TAKEN, _BOOKABLE, _KEPT, _s.starts_at > snp_now()).label("open"),
+        _seats(_s.booked - _TAKEN, _BOOKABLE).label("overbooked"),
+        _seats(_s.capacity, _s.walk_in, _KEPT).label("walk_in"),
+    ],
+)
+
+
+async def slot_usage(uow: UnitOfWork, extent: Extent, group: str | None) -> Counted[SlotUsage]:
+    """Count seats by what became of them; started means past."""
+    return await count(uow, _SLOTS, extent, group, _read)
+
+
+def _read(found: Sequence[RowMapping]) -> SlotUsage:
+    (row,) = found
+    return SlotUsage(**{name: row[name] for name in _NAMES})

@@ -1,0 +1,112 @@
+"""Figures as a table for a spreadsheet: one row a group, or one for all."""
+
+import csv
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+_CONTEXT = ("territory", "cpts", "synthetic")
+_SHARED = ("groups_overlap", "wording")  # repeated on each row, where an answer has them
+# Members that name an item of a list stand in the path of its cells, not in cells of their own.
+_NAMES = ("category", "outcome", "role", "organization_type")
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """Cells under a header that names members of the JSON answer by their path."""
+
+    header: list[str]
+    rows: list[list[Any]]
+    definitions: Mapping[str, str] = field(default_factory=dict)
+
+    def csv(self) -> str:
+        """Write for a French spreadsheet: byte order mark, `;` between cells, decimal commas."""
+        sheet = io.StringIO()
+        writer = csv.writer(sheet, delimiter=";", lineterminator="\r\n")
+        writer.writerow(self.header)
+        writer.writerows([cell(value) for value in row] for row in self.rows)
+        return f"\ufeff{sheet.getvalue()}"
+
+    def xlsx(self) -> bytes:
+        """Write a workbook: numbers and dates are typed, no text is a formula.
+
+        What the members mean stands on a second sheet, where an answer says it.
+        """
+        import xlsxwriter  # noqa: PLC0415  only who asks for a workbook waits for its library
+
+        file = io.BytesIO()
+        literal = {"strings_to_formulas": False, "strings_to_urls": False}
+        with xlsxwriter.Workbook(file, {"in_memory": True, **literal}) as book:
+            sheet = book.add_worksheet("figures")
+            sheet.write_row(0, 0, self.header, book.add_format({"bold": True}))
+            sheet.freeze_panes(1, 0)
+            formats = {
+                pattern: book.add_format({"num_format": pattern})
+                for pattern in ("yyyy-mm-dd", "0.0", "0.0000")
+            }
+            for y, row in enumerate(self.rows, 1):
+                for x, value in enumerate(row):
+                    if isinstance(value, date):
+                        sheet.write_datetime(y, x, value, formats["yyyy-mm-dd"])
+                    elif isinstance(value, Decimal):
+                        sheet.write_number(y, x, value, formats[_pattern(value)])
+                    elif value is not None:
+                        sheet.write(y, x, value if isinstance(value, int) else str(value))
+            sheet.autofit()
+            if self.definitions:
+                meaning = book.add_worksheet("definitions")
+                for y, line in enumerate(self.definitions.items()):
+                    meaning.write_row(y, 0, line)
+                meaning.autofit()
+        return file.getvalue()
+
+
+def _pattern(value: Decimal) -> str:
+    return "0.0" if value.as_tuple().exponent == -1 else "0.0000"
+
+
+def table(answer: Mapping[str, Any]) -> Table:
+    """Lay an answer out: one row a group, or one for all. What a group lacks is an empty cell."""
+    context = {name: answer.get(name) for name in _CONTEXT}
+    context |= {name: answer[name] for name in _SHARED if name in answer}
+    apart = {*context, "groups", "definitions"}
+    whole = {
+        **context,
+        "key": None,
+        **{name: value for name, value in answer.items() if name not in apart},
+    }
+    header = [name for name, _ in _cells(whole)]
+    groups = [whole] if "groups" not in answer else [{**context, **g} for g in answer["groups"]]
+    rows = [dict(_cells(group)) for group in groups]
+    return Table(
+        header, [[row.get(name) for name in header] for row in rows], answer.get("definitions", {})
+    )
+
+
+def _cells(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield the leaves of an answer with their paths: outcomes.other.percent."""
+    if isinstance(value, Mapping):
+        for name, member in value.items():
+            yield from _cells(member, f"{path}.{name}" if path else name)
+    elif isinstance(value, list):
+        for item in value:
+            named = ".".join(str(item[name]) for name in _NAMES if name in item)
+            rest = {name: member for name, member in item.items() if name not in _NAMES}
+            yield from _cells(rest, f"{path}.{named}")
+    else:
+        yield path, value
+
+
+def cell(value: object) -> str:
+    """Write one cell; a text that a spreadsheet would run as a formula is quoted."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Decimal):
+        return str(value).replace(".", ",")
+    text = str(value)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text
