@@ -102,6 +102,7 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "agenda.list_absences": PUBLISHERS,
     "agenda.end_absence": PUBLISHERS,
     "analytics.call_outcomes": FIGURES,
+    "analytics.unmet_needs": FIGURES,
     "analytics.slot_usage": FIGURES,
     "analytics.appointments": FIGURES,
     "analytics.referrals": FIGURES,
