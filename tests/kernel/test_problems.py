@@ -328,7 +328,7 @@ async def test_a_defect_is_told_by_its_kind_and_place_only(
     assert body["request_id"] == answer.headers["X-Request-Id"]
     defect, request = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert (defect["event"], defect["kind"]) == ("request.defect", "DatabaseDefect")
-    assert any("slots/repository.py" in place for place in defect["at"])
+    assert any("slots/repository/" in place for place in defect["at"])
     assert (request["event"], request["status"]) == ("request", 500)
     assert request["request_id"] == defect["request_id"] == body["request_id"]
     assert MARK not in answer.text + str(defect) + str(request)

@@ -1,0 +1,55 @@
+"""Every SQL statement of the room. Statements are built once per shape and kept."""
+
+from service.slots.repository.holding import (
+    count_holds,
+    find_hold,
+    place_hold,
+    release_hold,
+    take_turns,
+)
+from service.slots.repository.publishing import (
+    amend,
+    by_external_id,
+    end_holds,
+    insert_slots,
+    lock_own,
+    lock_practitioners,
+    overlapping,
+    step_aside,
+    withdraw,
+)
+from service.slots.repository.reading import agenda, find, own, who_can
+from service.slots.repository.searching import Search, count_open, search
+from service.slots.repository.seen import add_listings, changes, listed
+from service.slots.repository.together import amend_all, lock_range, lock_session, take_back
+
+__all__ = [
+    "Search",
+    "add_listings",
+    "agenda",
+    "amend",
+    "amend_all",
+    "by_external_id",
+    "changes",
+    "count_holds",
+    "count_open",
+    "end_holds",
+    "find",
+    "find_hold",
+    "insert_slots",
+    "listed",
+    "lock_own",
+    "lock_practitioners",
+    "lock_range",
+    "lock_session",
+    "overlapping",
+    "own",
+    "place_hold",
+    "release_hold",
+    "search",
+    "step_aside",
+    "take_back",
+    "take_turns",
+    "who_can",
+    "withdraw",
+]

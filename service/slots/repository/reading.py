@@ -1,0 +1,144 @@
+"""A slot as somebody reads it: by id, of the own side, of an agenda."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    Row,
+    Select,
+    Uuid,
+    func,
+    select,
+    tuple_,
+)
+
+from service.directory import parts as directory
+from service.identity import Actor
+from service.kernel.db import UnitOfWork
+from service.kernel.sql import bind, snp_now, uuids
+from service.kernel.tables import Instant
+from service.slots import parts
+from service.slots.domain import Admitted, Audience, Slot
+from service.slots.tables import holds, slots
+
+_s, _h = slots.c, holds.c
+
+
+def read(*extra: ColumnElement[Any]) -> Select[Any]:
+    p, place = directory.practitioner, directory.location
+    return select(
+        *_s,
+        parts.live_holds().label("held"),
+        snp_now().label("now"),
+        *directory.card_columns(),
+        *extra,
+    ).select_from(
+        slots.outerjoin(p, p.c.id == _s.practitioner_id).join(place, place.c.id == _s.location_id)
+    )
+
+
+def slot_of(row: Row[Any], **more: Any) -> Slot:
+    r = row._mapping  # noqa: SLF001  SQLAlchemy's public name for a row as a mapping
+    return Slot(
+        id=r["id"],
+        practitioner_id=r["practitioner_id"],
+        location_id=r["location_id"],
+        organization_id=r["organization_id"],
+        organization_type=r["organization_type"],
+        territory=r["territory"],
+        zone=r["zone"],
+        starts_at=r["starts_at"],
+        ends_at=r["ends_at"],
+        modes=tuple(r["modes"]),
+        specialty=r["specialty"],
+        audience=Audience(
+            tuple(r["visibility"]),
+            tuple(r["cpts_ids"]),
+            tuple(r["organization_types"]),
+            tuple(r["organization_ids"]),
+        ),
+        capacity=r["capacity"],
+        overbooking=r["overbooking"],
+        booked=r["booked"],
+        held=r["held"],
+        walk_in=r["walk_in"],
+        note=r["note"],
+        external_id=r["external_id"],
+        withdrawn_at=r["withdrawn_at"],
+        version=r["version"],
+        now=r["now"],
+        practitioner=directory.practitioner_card(r),
+        location=directory.location_card(r),
+        **more,
+    )
+
+
+_FIND = read(parts.owned().label("mine")).where(_s.id == bind("slot_id", Uuid), parts.visible())
+
+
+async def find(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple[Slot, bool] | None:
+    """Return a slot that the caller may see, and whether it is its own side's."""
+    row = (await uow.single(_FIND, {"slot_id": slot_id, **parts.caller(actor)})).one_or_none()
+    return None if row is None else (slot_of(row), row.mine)
+
+
+_OWN = read().where(_s.id == func.any(uuids("ids")), parts.owned()).order_by(_s.starts_at, _s.id)
+
+
+async def own(uow: UnitOfWork, actor: Actor, ids: Sequence[UUID]) -> list[Slot]:
+    """Return slots of the caller's own side by id, by start."""
+    rows = await uow.single(_OWN, {"ids": list(ids), **parts.caller(actor)})
+    return [slot_of(row) for row in rows]
+
+
+_WHO_CAN = parts.who_can()
+
+
+async def who_can(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, tuple[Admitted, ...]]:
+    """Count the grants that could see each of some slots; a slot that none could see is missing."""
+    found: dict[UUID, tuple[Admitted, ...]] = {}
+    for row in await uow.single(_WHO_CAN, {"ids": list(ids)}):
+        admitted = Admitted(row.role, row.organization_type, row.grants)
+        found[row.id] = (*found.get(row.id, ()), admitted)
+    return found
+
+
+@cache
+def _agenda(*, after: bool) -> Select[Any]:
+    statement = read().where(
+        _s.practitioner_id == bind("practitioner_id", Uuid),
+        _s.starts_at >= bind("from_", Instant),
+        _s.starts_at < bind("to", Instant),
+    )
+    if after:
+        statement = statement.where(
+            tuple_(_s.starts_at, _s.id)
+            > tuple_(bind("after_start", Instant), bind("after_id", Uuid))
+        )
+    return statement.order_by(_s.starts_at, _s.id).limit(bind("limit", Integer))
+
+
+async def agenda(
+    uow: UnitOfWork,
+    practitioner_id: UUID,
+    *,
+    from_: datetime,
+    to: datetime,
+    limit: int,
+    after: Sequence[Any] | None,
+) -> list[Slot]:
+    """Return a practitioner's slots in every state, by start, one more than the page holds."""
+    values: dict[str, Any] = {
+        "practitioner_id": practitioner_id,
+        "from_": from_,
+        "to": to,
+        "limit": limit + 1,
+    }
+    if after:
+        values |= {"after_start": after[0], "after_id": after[1]}
+    return [slot_of(row) for row in await uow.single(_agenda(after=bool(after)), values)]

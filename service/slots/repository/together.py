@@ -1,0 +1,103 @@
+"""Many slots at once: those of a session, or of an absence."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import (
+    Row,
+    Select,
+    Update,
+    Uuid,
+    and_,
+    func,
+    literal_column,
+    select,
+    update,
+)
+
+from service.kernel.db import UnitOfWork
+from service.kernel.sql import bind, snp_now, uuids
+from service.kernel.tables import Instant
+from service.slots import parts
+from service.slots.tables import holds, slots
+
+_s, _h = slots.c, holds.c
+
+
+@cache
+def _lock_future(whose: str) -> Select[Any]:
+    of_session = _s.session_id == bind("session_id", Uuid)
+    of_range = and_(
+        _s.practitioner_id == bind("practitioner_id", Uuid),
+        _s.starts_at < bind("to", Instant),
+        _s.ends_at > bind("from_", Instant),
+        _s.withdrawn_at.is_(None),
+    )
+    return (
+        select(*_s, parts.live_holds().label("held"))
+        .where(of_session if whose == "session" else of_range, _s.starts_at > snp_now())
+        .order_by(_s.id)
+        .with_for_update(of=slots)
+    )
+
+
+async def lock_session(uow: UnitOfWork, session_id: UUID) -> list[Row[Any]]:
+    """Lock the slots of a session that have not started, withdrawn ones too, by id."""
+    return list(await uow.execute(_lock_future("session"), {"session_id": session_id}))
+
+
+async def lock_range(
+    uow: UnitOfWork, practitioner_id: UUID, from_: datetime, to: datetime
+) -> list[Row[Any]]:
+    """Lock a practitioner's published slots that touch a range and have not started, by id."""
+    values = {"practitioner_id": practitioner_id, "from_": from_, "to": to}
+    return list(await uow.execute(_lock_future("range"), values))
+
+
+_TAKE_BACK = (
+    update(slots)
+    .where(_s.id == func.any(uuids("ids")), _s.withdrawn_at.is_(None), _s.booked == 0)
+    .values(
+        withdrawn_at=snp_now(),
+        holds=literal_column("'{}'::jsonb"),
+        session_id=None,
+        session_start=None,
+        version=_s.version + 1,
+        updated_at=snp_now(),
+    )
+    .returning(_s.id)
+)
+_END_ALL_HOLDS = (
+    update(holds)
+    .where(_h.slot_id == func.any(uuids("ids")), _h.ended_at.is_(None))
+    .values(ended_at=snp_now())
+)
+
+
+async def take_back(uow: UnitOfWork, ids: Sequence[UUID]) -> set[UUID]:
+    """Withdraw those that nobody is booked on and give up their place in their session's grid."""
+    done = {row.id for row in await uow.execute(_TAKE_BACK, {"ids": list(ids)})}
+    await uow.execute(_END_ALL_HOLDS, {"ids": sorted(done)})
+    return done
+
+
+@cache
+def _amend_all(names: tuple[str, ...]) -> Update:
+    return (
+        update(slots)
+        .where(_s.id == func.any(uuids("ids")))
+        .values(
+            **{name: bind(f"new_{name}", _s[name].type) for name in names},
+            version=_s.version + 1,
+            updated_at=snp_now(),
+        )
+    )
+
+
+async def amend_all(uow: UnitOfWork, ids: Sequence[UUID], values: Mapping[str, Any]) -> None:
+    """Write the same columns of several slots."""
+    given = {f"new_{name}": value for name, value in values.items()}
+    await uow.execute(_amend_all(tuple(values)), {"ids": list(ids), **given})
