@@ -1,11 +1,16 @@
 """What the tests of this folder share."""
 
+import os
+
 import pytest
 import pytest_asyncio
 
 from service.kernel.checks import Finding, check
 from tests.conftest import DatabaseUrls
 from tests.operations.support import IDLE, Installed, Look, MakeSettings, as_role, ask
+
+# What only a pooler can break is looked at where there is one: `make test-pgbouncer`.
+collect_ignore = [] if "SNP_TEST_APP_URL" in os.environ else ["test_pooler.py"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

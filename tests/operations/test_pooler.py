@@ -4,16 +4,10 @@ The bookings and the rivals go the same way in that run; here is what only a poo
 """
 
 import asyncio
-import os
 
-import pytest
 from sqlalchemy import text
 
 from service.kernel.db import Database, UnitOfWork
-
-pytestmark = pytest.mark.skipif(
-    "SNP_TEST_APP_URL" not in os.environ, reason="make test-pgbouncer goes through a pooler"
-)
 
 _ECHO = text("SELECT CAST(:number AS int) AS number, pg_backend_pid() AS backend")
 
