@@ -173,7 +173,7 @@ class Extract:
         kind = _draw(number, 3, 6)
         return {
             "Numéro FINESS site": f"{commune.department[:2]}{number % 10**7:07d}" * (kind == 0),
-            "Numéro SIRET site": f"9{number % 10**13:013d}" * (kind < 2),  # noqa: PLR2004
+            "Numéro SIRET site": f"9{number % 10**13:013d}" * (kind < 2),  # noqa: PLR2004  a share
             "Identifiant technique de la structure": f"R{number:012d}",
             "Raison sociale site": f"Cabinet médical n° {number}" * (_draw(number, 4, 7) > 0),
             "Numéro Voie (coord. structure)": str(1 + _draw(number, 99, 8)),
@@ -183,7 +183,7 @@ class Extract:
             "Code commune (coord. structure)": commune.code,
             "Libellé commune (coord. structure)": commune.name,
             "Code Département (structure)": commune.department,
-            "Ancien identifiant de la structure": f"4{number:014d}" * (kind == 2),  # noqa: PLR2004
+            "Ancien identifiant de la structure": f"4{number:014d}" * (kind == 2),  # noqa: PLR2004  a share
             "Code secteur d'activité": sector,
         }
 

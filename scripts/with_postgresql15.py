@@ -98,7 +98,7 @@ def _running(
 ) -> Iterator[None]:
     """Run a server until the end of the block: its socket, then what it says, tell how it went."""
     with log.open("ab") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output, **account)  # noqa: S603
+        process = subprocess.Popen(command, stdout=output, stderr=output, **account)  # noqa: S603  ours
     try:
         deadline = time.monotonic() + START_SECONDS
         while not socket.exists():
@@ -120,7 +120,7 @@ def _postgresql(stack: ExitStack, folder: Path, account: dict[str, Any]) -> str:
     home = folder / "data"
     command = [str(PROGRAMS / "initdb"), "-D", str(home), "--username=postgres", "--auth=trust"]
     command += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
-    made = subprocess.run(  # noqa: S603
+    made = subprocess.run(  # noqa: S603  ours
         command,
         check=False,
         capture_output=True,
@@ -142,7 +142,7 @@ def _wait(folder: Path, account: dict[str, Any]) -> None:
     """Wait until connections are taken: the socket is there a moment earlier."""
     command = [str(PROGRAMS / "pg_isready"), "-q", "-t", "30", "-h", str(folder), "-p", str(PORT)]
     deadline = time.monotonic() + START_SECONDS
-    while subprocess.run(command, check=False, **account).returncode != 0:  # noqa: S603
+    while subprocess.run(command, check=False, **account).returncode != 0:  # noqa: S603  ours
         if time.monotonic() > deadline:
             raise Missing("PostgreSQL 15 started, and takes no connections.")
         time.sleep(0.05)
@@ -175,7 +175,7 @@ def _run(command: list[str], *, through_pgbouncer: bool) -> int:
         if through_pgbouncer:
             environment["SNP_TEST_APP_URL"] = _pgbouncer(stack, folder, account)
             environment["SNP_PREPARED_STATEMENTS"] = "false"
-        with subprocess.Popen(command, env=environment) as process:  # noqa: S603
+        with subprocess.Popen(command, env=environment) as process:  # noqa: S603  ours
             try:
                 return process.wait()
             except (KeyboardInterrupt, SystemExit):
