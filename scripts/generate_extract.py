@@ -101,6 +101,8 @@ _GIVEN = [
     "Camille",
     "Agnès",
 ]
+# A third of the structures has a FINESS and a SIRET number, a third a SIRET number, a third none.
+_KINDS = _HAS_FINESS, _HAS_SIRET, _NUMBERED_BY_NOBODY = range(3)
 _STREETS = ("de la République", "du Général de Gaulle", "des Écoles", "de l'Église", "du Marché")
 # Profession, type and code of the skill, sector, section; doctors are half of them.
 _TRADES = (
@@ -170,10 +172,11 @@ class Extract:
         """The fields of a structure."""
         drawn = _draw(number, self._weights[-1], 5)
         commune = self._communes[bisect(self._weights, drawn)]
-        kind = _draw(number, 3, 6)
+        kind = _draw(number, len(_KINDS), 6)
         return {
-            "Numéro FINESS site": f"{commune.department[:2]}{number % 10**7:07d}" * (kind == 0),
-            "Numéro SIRET site": f"9{number % 10**13:013d}" * (kind < 2),  # noqa: PLR2004  a share
+            "Numéro FINESS site": f"{commune.department[:2]}{number % 10**7:07d}"
+            * (kind == _HAS_FINESS),
+            "Numéro SIRET site": f"9{number % 10**13:013d}" * (kind != _NUMBERED_BY_NOBODY),
             "Identifiant technique de la structure": f"R{number:012d}",
             "Raison sociale site": f"Cabinet médical n° {number}" * (_draw(number, 4, 7) > 0),
             "Numéro Voie (coord. structure)": str(1 + _draw(number, 99, 8)),
@@ -183,7 +186,7 @@ class Extract:
             "Code commune (coord. structure)": commune.code,
             "Libellé commune (coord. structure)": commune.name,
             "Code Département (structure)": commune.department,
-            "Ancien identifiant de la structure": f"4{number:014d}" * (kind == 2),  # noqa: PLR2004  a share
+            "Ancien identifiant de la structure": f"4{number:014d}" * (kind == _NUMBERED_BY_NOBODY),
             "Code secteur d'activité": sector,
         }
 

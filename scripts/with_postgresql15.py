@@ -175,7 +175,7 @@ def _run(command: list[str], *, through_pgbouncer: bool) -> int:
         if through_pgbouncer:
             environment["SNP_TEST_APP_URL"] = _pgbouncer(stack, folder, account)
             environment["SNP_PREPARED_STATEMENTS"] = "false"
-        with subprocess.Popen(command, env=environment) as process:  # noqa: S603  ours
+        with subprocess.Popen(command, env=environment) as process:  # noqa: S603  as asked
             try:
                 return process.wait()
             except (KeyboardInterrupt, SystemExit):
