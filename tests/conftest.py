@@ -23,7 +23,7 @@ from service.kernel.ids import new_id
 from service.kernel.migrations import upgrade
 from service.kernel.settings import Settings
 from service.main import create_app
-from tests.support import World
+from tests.support import World, begin_anew
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,11 @@ async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
+
+
+@pytest.fixture(autouse=True)
+def _one_now() -> None:
+    begin_anew()
 
 
 @pytest_asyncio.fixture

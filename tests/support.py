@@ -8,6 +8,7 @@ import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -41,9 +42,18 @@ def _code(number: int) -> str:
 
 
 def soon(hours: float = 2, minutes: float = 0) -> datetime:
-    """An instant from now, on a whole minute."""
-    at = datetime.now(UTC) + timedelta(hours=hours, minutes=minutes)
-    return at.replace(second=0, microsecond=0)
+    """An instant from the minute in which this test began."""
+    return _begun() + timedelta(hours=hours, minutes=minutes)
+
+
+@cache
+def _begun() -> datetime:
+    return datetime.now(UTC).replace(second=0, microsecond=0)
+
+
+def begin_anew() -> None:
+    """Let the next `soon` read the clock: one test, one reading, however slow the machine."""
+    _begun.cache_clear()
 
 
 @dataclass

@@ -322,6 +322,7 @@ class Slot:
     walk_in: bool
     note: str | None
     external_id: str | None
+    session_id: UUID | None
     withdrawn_at: datetime | None
     version: int
     now: datetime

@@ -208,6 +208,9 @@ class SlotOut(Answer):
     organization_types: list[OrganizationType] | None = None
     organization_ids: list[UUID] | None = None
     external_id: str | None = None
+    session_id: UUID | None = Field(
+        None, description="Own side only: the session that made it; null when published alone."
+    )
     visibility_warnings: list[VisibilityWarning] | None = Field(None, description="Own side only.")
     who_can: list[AdmittedOut] | None = Field(
         None,
@@ -276,6 +279,7 @@ def slot_out(slot: Slot, *, mine: bool) -> SlotOut:
             "organization_types": list(slot.audience.organization_types),
             "organization_ids": list(slot.audience.organization_ids),
             "external_id": slot.external_id,
+            "session_id": slot.session_id,
             "visibility_warnings": slot.visibility_warnings,
             "who_can": slot.who_can,
         }

@@ -1,8 +1,9 @@
 """Sessions over HTTP: creating, reading, ending; rights and refusals."""
 
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -26,7 +27,7 @@ from tests.agenda.support import (
 )
 from tests.bookings.test_book import booked
 from tests.conftest import Clock
-from tests.support import World, problem
+from tests.support import PARIS, World, problem
 
 PATH = "/v1/slot-sessions"
 
@@ -59,6 +60,7 @@ async def test_a_weekly_session_is_filled_eight_weeks_ahead(world: World) -> Non
     doctor, day = await world.doctor(), in_days(1)
     found = await made(doctor, weekly(doctor, day))
     assert found["created"] == 24
+    assert {slot["session_id"] for slot in await agenda(doctor)} == {found["id"]}
     expected = [
         at(day + timedelta(weeks=week), 14, minute) for week in range(8) for minute in (0, 20, 40)
     ]
@@ -98,14 +100,18 @@ async def test_a_night_goes_over_midnight(world: World) -> None:
 
 
 async def test_a_session_of_today_publishes_what_is_still_to_come(world: World) -> None:
-    doctor = await world.doctor()
-    body = session(doctor, today(), start="00:00", end="23:59", slot_minutes=10)
+    doctor, before = await world.doctor(), datetime.now(ZoneInfo(PARIS))
+    begun = at(before.date(), before.hour)
+    end = before + timedelta(hours=2)
+    body = session(
+        doctor, before.date(), start=f"{before:%H}:00", end=f"{end:%H}:00", slot_minutes=10
+    )
     answer = await doctor.post(PATH, body)
-    assert answer.status_code == 201
-    slots = await agenda(doctor)
-    assert len(slots) < 143
-    assert answer.json()["created"] == len(slots)
-    assert starts(slots) == sorted(starts(slots))
+    assert answer.status_code == 201, answer.text
+    every = [begun + timedelta(minutes=10 * n) for n in range(12)]
+    published = starts(await agenda(doctor))
+    assert published in [[s for s in every if s > now] for now in (before, datetime.now(UTC))]
+    assert 0 < answer.json()["created"] == len(published) < len(every)
 
 
 async def test_holidays_are_left_out_and_told(world: World) -> None:

@@ -69,6 +69,7 @@ def slot_of(row: Row[Any], **more: Any) -> Slot:
         walk_in=r["walk_in"],
         note=r["note"],
         external_id=r["external_id"],
+        session_id=r["session_id"],
         withdrawn_at=r["withdrawn_at"],
         version=r["version"],
         now=r["now"],
