@@ -92,7 +92,7 @@ def _check_media_type(request: Request) -> None:
 _bearer = HTTPBearer(auto_error=False, description="Token from POST /oauth/token.")
 
 
-def _actor(request: Request, _: Annotated[object, Depends(_bearer)]) -> Actor:
+async def _actor(request: Request, _: Annotated[object, Depends(_bearer)]) -> Actor:
     actor: Actor = request.state.actor
     return actor
 

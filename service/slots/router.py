@@ -67,7 +67,7 @@ Published = Annotated[
 ]
 
 
-def _listings(request: Request) -> Listings:
+async def _listings(request: Request) -> Listings:
     listings: Listings = request.app.state.listings
     return listings
 

@@ -51,7 +51,7 @@ Out = TypeVar("Out", bound=Answer)
 router = APIRouter(prefix="/v1", tags=["directory"], route_class=Guarded)
 
 
-def _keys(request: Request) -> bool:
+async def _keys(request: Request) -> bool:
     settings: Settings = request.app.state.settings
     return settings.rpps_check == "luhn"
 

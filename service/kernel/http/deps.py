@@ -44,7 +44,7 @@ LIMIT = DEFAULT_LIMIT
 _TAG = re.compile(r'^(?:W/)?"v?(\d{1,9})"$|^v?(\d{1,9})$')
 
 
-def _expected(
+async def _expected(
     if_match: Annotated[
         str | None, Header(description='Version you read, as in the last ETag: `"3"`, or `*`.')
     ] = None,

@@ -1,0 +1,1 @@
+"""Load: what an installation bears, measured beside the floor that its parts allow."""
