@@ -10,6 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import cast
 
 import orjson
 
@@ -46,7 +47,7 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[tuple[int, bytes]] | None = None
         self._needed = -1
         self._head = 0
-        self._transport: asyncio.Transport | None = None
+        self._transport: asyncio.Transport
 
     @classmethod
     async def open(cls, port: int, host: str = "127.0.0.1") -> "Connection":
@@ -56,8 +57,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         """Collect an answer."""
@@ -84,7 +84,6 @@ class Connection(asyncio.Protocol):
 
     async def send(self, content: bytes) -> Answer:
         """Send a request and wait for its answer."""
-        assert self._transport is not None
         self._answer = asyncio.get_running_loop().create_future()
         started = time.perf_counter()
         self._transport.write(content)
@@ -93,8 +92,7 @@ class Connection(asyncio.Protocol):
 
     def close(self) -> None:
         """Hang up."""
-        if self._transport is not None:
-            self._transport.close()
+        self._transport.close()
 
 
 @dataclass

@@ -35,8 +35,8 @@ WITH taken AS (
   INSERT INTO patient_files (id, organization_id, territory, client_id, reader_organization_ids,
                              practitioner_ids, family_name, given_name, birth_date, phone,
                              name_birth_index, phone_index, patient_key, sex, commune, case_id)
-  SELECT $2, $4::uuid, territory, $5, ARRAY[$4::uuid], ARRAY[practitioner_id], $6, $6, $6, $6, $7, $7, $7, 'F',
-         '36044', $8
+  SELECT $2, $4::uuid, territory, $5, ARRAY[$4::uuid], ARRAY[practitioner_id], $6, $6, $6, $6,
+         $7, $7, $7, 'F', '36044', $8
   FROM taken RETURNING id
 ), hold_used AS (
   UPDATE holds SET ended_at = snp_now() FROM taken

@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -127,9 +126,9 @@ def _wait(process: Process, output: Path) -> None:
         if process.popen.poll() is not None:
             break
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{process.port}/health/live", timeout=1)
-            return
-        except (urllib.error.URLError, OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{process.port}/health/live", timeout=1):
+                return
+        except OSError:
             time.sleep(0.05)
     raise RuntimeError(f"It did not start: {output.read_text(errors='replace')[-2000:]}")
 
@@ -199,8 +198,12 @@ def commit(where: Path = ROOT) -> str:
     """Name the commit that is measured, and whether the checkout differs from it."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(  # noqa: S603
-            ["git", *arguments], cwd=where, capture_output=True, text=True, check=True  # noqa: S607
+        return subprocess.run(  # noqa: S603  fixed arguments
+            ["git", *arguments],  # noqa: S607  whichever git there is
+            cwd=where,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout.strip()
 
     changed = git("status", "--porcelain", "--", "service", "migrations", "pyproject.toml")

@@ -2,9 +2,10 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping
+from sqlalchemy import ColumnElement
 
 from service.directory.tables import locations, organizations, practitioners
+from service.kernel.prepared import Row
 
 practitioner = practitioners
 location = locations
@@ -33,7 +34,7 @@ def card_columns() -> list[ColumnElement[Any]]:
     ]
 
 
-def practitioner_card(row: RowMapping) -> dict[str, Any] | None:
+def practitioner_card(row: Row) -> dict[str, Any] | None:
     """Return who sees the patient; nobody is named yet for some slots of a centre."""
     if row["practitioner_id"] is None:
         return None
@@ -46,8 +47,16 @@ def practitioner_card(row: RowMapping) -> dict[str, Any] | None:
     }
 
 
-def location_card(row: RowMapping) -> dict[str, Any]:
+def location_card(row: Row) -> dict[str, Any]:
     """Return where care is given."""
-    names = ("name", "address", "postal_code", "commune", "latitude", "longitude")
-    card = {name: row[f"location_{name}"] for name in (*names, "reduced_mobility", "phone")}
-    return {"id": row["location_id"], **card}
+    return {
+        "id": row["location_id"],
+        "name": row["location_name"],
+        "address": row["location_address"],
+        "postal_code": row["location_postal_code"],
+        "commune": row["location_commune"],
+        "latitude": row["location_latitude"],
+        "longitude": row["location_longitude"],
+        "reduced_mobility": row["location_reduced_mobility"],
+        "phone": row["location_phone"],
+    }

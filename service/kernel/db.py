@@ -9,14 +9,16 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+import asyncpg
 import orjson
-from sqlalchemy import CursorResult, Executable, func, select
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import CursorResult, Executable, event, func, select
+from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from service.kernel.crypto import Vault
 from service.kernel.errors import Conflict, Invalid, Unavailable
+from service.kernel.prepared import Prepared, Row
 from service.kernel.settings import Settings
 
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
@@ -79,6 +81,25 @@ class UnitOfWork:
         with _translated():
             async with self._database.autocommit.connect() as connection:
                 return await connection.execute(statement, parameters)
+
+    async def fetch(self, statement: Prepared, values: Mapping[str, Any]) -> list[Row]:
+        """Do as `single` for a prepared statement, without SQLAlchemy on the way to the driver."""
+        if self._connection is not None or self._failed:
+            return [*(await self.execute(statement.statement, values)).mappings()]
+        arguments = statement.arguments(values)
+        with _translated():
+            lent = await self._database.engine.raw_connection()
+            try:
+                driver: Any = lent.driver_connection
+                rows: list[Row] = await driver.fetch(statement.text, *arguments)
+            except asyncpg.PostgresError:
+                raise
+            except BaseException:  # cut off or cancelled half-way: nobody else may get this one
+                lent.invalidate()
+                raise
+            finally:
+                lent.close()
+        return rows
 
     async def execute(
         self, statement: Executable, parameters: Parameters | None = None
@@ -145,6 +166,7 @@ class Database:
                 "server_settings": {"application_name": "snp"},
             },
         )
+        event.listen(self.engine.sync_engine, "checkout", _only_if_alive)
         self.autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
         self.vault = vault
 
@@ -163,6 +185,12 @@ class Database:
         await self.engine.dispose()
 
 
+def _only_if_alive(connection: Any, _record: object, _proxy: object) -> None:
+    """Lend no connection that was cut meanwhile; the pool then forgets the others as old as it."""
+    if connection.driver_connection.is_closed():
+        raise InvalidatePoolError
+
+
 class _translated:  # noqa: N801  reads as a clause: with _translated()
     """Driver errors become refusals; what is left is a defect, without a parameter in its text."""
 
@@ -172,6 +200,12 @@ class _translated:  # noqa: N801  reads as a clause: with _translated()
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, DBAPIError):
             raise _refusal(error) from None
+        if isinstance(error, asyncpg.PostgresError):
+            raise _meaning(error) from None
+        if isinstance(error, asyncpg.InterfaceError):  # its text may quote a value
+            if "closed" in str(error):
+                raise Unavailable("The connection to the database was lost.") from None
+            raise DatabaseDefect(type(error).__name__) from None
         if isinstance(error, PoolTimeout):
             raise Unavailable("Every database connection is in use.") from None
         if isinstance(error, OSError | TimeoutError):
@@ -184,8 +218,16 @@ class DatabaseDefect(Exception):
 
 def _refusal(error: DBAPIError) -> Exception:
     cause = error.orig.__cause__ if error.orig is not None else None
-    state = str(getattr(error.orig, "sqlstate", None) or getattr(cause, "sqlstate", None) or "")
-    constraint = getattr(cause, "constraint_name", None)
+    if isinstance(cause, asyncpg.PostgresError):
+        return _meaning(cause)
+    if error.connection_invalidated:
+        return Unavailable("The connection to the database was lost.")
+    return DatabaseDefect(type(cause or error).__name__)
+
+
+def _meaning(error: asyncpg.PostgresError) -> Exception:
+    state = str(error.sqlstate or "")
+    constraint = getattr(error, "constraint_name", None)
     if constraint and state.startswith("23"):
         return ConstraintViolated(str(constraint))
     if state in {_DEADLOCK, _SERIALIZATION}:
@@ -194,6 +236,6 @@ def _refusal(error: DBAPIError) -> Exception:
         return Unavailable("Someone else is changing the same thing.")
     if state in _UNSTORABLE:
         return Invalid(detail="A text holds a character that cannot be stored.")
-    if error.connection_invalidated or state.startswith(_LOST):
+    if state.startswith(_LOST):
         return Unavailable("The connection to the database was lost.")
-    return DatabaseDefect(f"SQLSTATE {state or 'unknown'} ({type(cause or error).__name__})")
+    return DatabaseDefect(f"SQLSTATE {state or 'unknown'} ({type(error).__name__})")

@@ -8,7 +8,6 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     LargeBinary,
-    RowMapping,
     Text,
     Uuid,
     func,
@@ -20,6 +19,7 @@ from sqlalchemy import (
 from service.identity import BOOKERS, Actor
 from service.kernel.crypto import Vault, normalised
 from service.kernel.db import UnitOfWork
+from service.kernel.prepared import Row
 from service.kernel.sql import bind, snp_now, uuids
 from service.patients import parts
 from service.patients.domain import Patient, PatientFile, Wanted
@@ -57,7 +57,7 @@ def _indexes(vault: Vault, patient: Patient | Wanted) -> dict[str, bytes | None]
     }
 
 
-def unseal(vault: Vault, file_id: UUID, row: RowMapping, prefix: str = "") -> Patient:
+def unseal(vault: Vault, file_id: UUID, row: Row, prefix: str = "") -> Patient:
     """Decrypt an identity that was read by somebody who may."""
     opened: dict[str, Any] = {
         name: vault.decrypt(row[prefix + name], column=f"patient_files.{name}", row=file_id)
@@ -115,7 +115,7 @@ async def find(
     return None if row is None else _file(uow.vault, row)
 
 
-def _file(vault: Vault, row: RowMapping) -> PatientFile:
+def _file(vault: Vault, row: Row) -> PatientFile:
     return PatientFile(
         id=row["id"],
         territory=row["territory"],

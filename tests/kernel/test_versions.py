@@ -1,17 +1,12 @@
 """If-Match: the versions a caller says it read."""
 
-from collections.abc import Callable
-from typing import cast
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from service.kernel.errors import PreconditionFailed, PreconditionRequired
-from service.kernel.http.deps import _expected
+from service.kernel.http.deps import expected as parse
 from service.kernel.versions import Expected
-
-parse = cast("Callable[[str | None], Expected]", _expected)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,6 @@ from sqlalchemy import (
     ColumnElement,
     Integer,
     LargeBinary,
-    RowMapping,
     Select,
     Text,
     Uuid,
@@ -27,6 +26,7 @@ from service.directory import parts as directory
 from service.identity import Actor
 from service.kernel.crypto import Vault
 from service.kernel.db import UnitOfWork
+from service.kernel.prepared import Row
 from service.kernel.sql import bind, flag, snp_now, uuids
 from service.kernel.tables import Instant
 from service.patients import parts as patients
@@ -91,7 +91,7 @@ def _read() -> Select[Any]:
     ).select_from(named(source, _b, slot.c))
 
 
-def booking_of(vault: Vault, row: RowMapping, *, patient: bool) -> Booking:
+def booking_of(vault: Vault, row: Row, *, patient: bool) -> Booking:
     opened = {
         name: vault.decrypt(row[name], column=f"bookings.{name}", row=row["id"])
         for name in _ENCRYPTED

@@ -32,6 +32,7 @@ from service.kernel import events, idempotency
 from service.kernel.db import UnitOfWork
 from service.kernel.idempotency import IdempotencyKey
 from service.kernel.ids import new_id
+from service.kernel.prepared import Prepared
 from service.kernel.sql import bind, flag, texts
 from service.patients import parts as patients
 from service.patients import seal
@@ -173,7 +174,7 @@ def _asked(*, brought: bool, call: bool) -> CTE:
 
 # Four shapes: the file is brought or given, with a call or without.
 _BOOK = {
-    (brought, call): _book(_asked(brought=brought, call=call), brought=brought, call=call)
+    (brought, call): Prepared(_book(_asked(brought=brought, call=call), brought=brought, call=call))
     for brought in (True, False)
     for call in (True, False)
 }
@@ -213,8 +214,8 @@ async def book(
         sealed = seal(uow.vault, file_id, asked.patient)
         values |= {"file_id": file_id, **{f"file_{name}": v for name, v in sealed.items()}}
     statement = _BOOK[asked.patient is not None, asked.call_id is not None]
-    row = (await uow.single(statement, values)).mappings().one_or_none()
-    return None if row is None else booking_of(uow.vault, row, patient=False)
+    rows = await uow.fetch(statement, values)
+    return booking_of(uow.vault, rows[0], patient=False) if rows else None
 
 
 _TAKE = slots.take(grant_is_live())

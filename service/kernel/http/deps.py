@@ -49,6 +49,11 @@ async def _expected(
         str | None, Header(description='Version you read, as in the last ETag: `"3"`, or `*`.')
     ] = None,
 ) -> Expected:
+    return expected(if_match)
+
+
+def expected(if_match: str | None) -> Expected:
+    """Read the versions that an `If-Match` header admits."""
     if if_match is None:
         return Expected(None)
     if if_match.strip() == "*":

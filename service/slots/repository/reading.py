@@ -9,7 +9,6 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     Integer,
-    Row,
     Select,
     Uuid,
     func,
@@ -20,6 +19,7 @@ from sqlalchemy import (
 from service.directory import parts as directory
 from service.identity import Actor
 from service.kernel.db import UnitOfWork
+from service.kernel.prepared import Prepared, Row
 from service.kernel.sql import bind, snp_now, uuids
 from service.kernel.tables import Instant
 from service.slots import parts
@@ -29,10 +29,14 @@ from service.slots.tables import holds, slots
 _s, _h = slots.c, holds.c
 
 
+_UNREAD = {"latitude", "longitude", "reduced_mobility", "holds", "client_id", "session_start"}
+_COLUMNS = [column for column in _s if column.name not in _UNREAD | {"created_at", "updated_at"}]
+
+
 def read(*extra: ColumnElement[Any]) -> Select[Any]:
     p, place = directory.practitioner, directory.location
     return select(
-        *_s,
+        *_COLUMNS,
         parts.live_holds().label("held"),
         snp_now().label("now"),
         *directory.card_columns(),
@@ -42,8 +46,7 @@ def read(*extra: ColumnElement[Any]) -> Select[Any]:
     )
 
 
-def slot_of(row: Row[Any], **more: Any) -> Slot:
-    r = row._mapping  # noqa: SLF001  SQLAlchemy's public name for a row as a mapping
+def slot_of(r: Row, **more: Any) -> Slot:
     return Slot(
         id=r["id"],
         practitioner_id=r["practitioner_id"],
@@ -79,21 +82,25 @@ def slot_of(row: Row[Any], **more: Any) -> Slot:
     )
 
 
-_FIND = read(parts.owned().label("mine")).where(_s.id == bind("slot_id", Uuid), parts.visible())
+_FIND = Prepared(
+    read(parts.owned().label("mine")).where(_s.id == bind("slot_id", Uuid), parts.visible())
+)
 
 
 async def find(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple[Slot, bool] | None:
     """Return a slot that the caller may see, and whether it is its own side's."""
-    row = (await uow.single(_FIND, {"slot_id": slot_id, **parts.caller(actor)})).one_or_none()
-    return None if row is None else (slot_of(row), row.mine)
+    rows = await uow.fetch(_FIND, {"slot_id": slot_id, **parts.caller(actor)})
+    return (slot_of(rows[0]), rows[0]["mine"]) if rows else None
 
 
-_OWN = read().where(_s.id == func.any(uuids("ids")), parts.owned()).order_by(_s.starts_at, _s.id)
+_OWN = Prepared(
+    read().where(_s.id == func.any(uuids("ids")), parts.owned()).order_by(_s.starts_at, _s.id)
+)
 
 
 async def own(uow: UnitOfWork, actor: Actor, ids: Sequence[UUID]) -> list[Slot]:
     """Return slots of the caller's own side by id, by start."""
-    rows = await uow.single(_OWN, {"ids": list(ids), **parts.caller(actor)})
+    rows = await uow.fetch(_OWN, {"ids": list(ids), **parts.caller(actor)})
     return [slot_of(row) for row in rows]
 
 
@@ -110,7 +117,7 @@ async def who_can(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, tuple[Admi
 
 
 @cache
-def _agenda(*, after: bool) -> Select[Any]:
+def _agenda(*, after: bool) -> Prepared:
     statement = read().where(
         _s.practitioner_id == bind("practitioner_id", Uuid),
         _s.starts_at >= bind("from_", Instant),
@@ -121,7 +128,7 @@ def _agenda(*, after: bool) -> Select[Any]:
             tuple_(_s.starts_at, _s.id)
             > tuple_(bind("after_start", Instant), bind("after_id", Uuid))
         )
-    return statement.order_by(_s.starts_at, _s.id).limit(bind("limit", Integer))
+    return Prepared(statement.order_by(_s.starts_at, _s.id).limit(bind("limit", Integer)))
 
 
 async def agenda(
@@ -142,4 +149,4 @@ async def agenda(
     }
     if after:
         values |= {"after_start": after[0], "after_id": after[1]}
-    return [slot_of(row) for row in await uow.single(_agenda(after=bool(after)), values)]
+    return [slot_of(row) for row in await uow.fetch(_agenda(after=bool(after)), values)]

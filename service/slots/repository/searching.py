@@ -12,7 +12,6 @@ from sqlalchemy import (
     ColumnElement,
     Float,
     Integer,
-    Select,
     Text,
     Uuid,
     func,
@@ -25,6 +24,7 @@ from sqlalchemy import (
 
 from service.identity import Actor, grant_is_live, grant_parameters
 from service.kernel.db import UnitOfWork
+from service.kernel.prepared import Prepared
 from service.kernel.sql import bind, snp_now, texts
 from service.kernel.tables import Instant
 from service.slots import parts
@@ -94,7 +94,7 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 
 
 @cache
-def _search(shape: tuple[str, ...]) -> Select[Any]:
+def _search(shape: tuple[str, ...]) -> Prepared:
     """Build the search for one combination of filters, once."""
     near = "center" in shape
     distance = _distance() if near else literal_column("NULL::float8")
@@ -122,7 +122,7 @@ def _search(shape: tuple[str, ...]) -> Select[Any]:
         binds.insert(0, bind("after_distance", Float))
     if "after" in shape:
         statement = statement.where(tuple_(*keys) > tuple_(*binds))
-    return statement.order_by(*keys).limit(bind("limit", Integer))
+    return Prepared(statement.order_by(*keys).limit(bind("limit", Integer)))
 
 
 async def search(uow: UnitOfWork, actor: Actor, wanted: Search) -> list[Slot]:
@@ -146,8 +146,8 @@ async def search(uow: UnitOfWork, actor: Actor, wanted: Search) -> list[Slot]:
         values |= {"after_start": start, "after_id": slot_id}
         values["after_distance"] = distance[0] if distance else None
     statement = _search(wanted.shape())
-    rows = await uow.single(statement, values)
-    return [slot_of(row, distance_km=row.distance_km) for row in rows]
+    rows = await uow.fetch(statement, values)
+    return [slot_of(row, distance_km=row["distance_km"]) for row in rows]
 
 
 def _box(center: tuple[float, float], radius_km: float) -> dict[str, float]:
