@@ -17,7 +17,7 @@ from service.kernel.errors import (
     PreconditionRequired,
 )
 from service.kernel.http.deps import LIMIT, Cursor, IdempotentOnce, IfMatch, Limit, Uow, tag
-from service.kernel.http.shapes import Instant, PageOut
+from service.kernel.http.shapes import Instant, PageOut, written
 from service.kernel.paging import CursorInvalid, PageRequest
 from service.slots import usecases
 from service.slots.domain import (
@@ -54,6 +54,7 @@ from service.slots.schemas import (
     exposure_out,
     hold_out,
     slot_out,
+    slot_shown,
 )
 
 router = APIRouter(prefix="/v1", tags=["slots"], route_class=Guarded)
@@ -119,7 +120,12 @@ async def publish(
     return out[0]
 
 
-@router.get("/slots", operation_id="slots.search", responses=refusals(SearchInvalid, CursorInvalid))
+@router.get(
+    "/slots",
+    operation_id="slots.search",
+    response_model=SearchOut,
+    responses=refusals(SearchInvalid, CursorInvalid),
+)
 async def search(
     uow: Uow,
     actor: CurrentActor,
@@ -140,7 +146,7 @@ async def search(
     sort: Literal["start", "distance"] = "start",
     limit: Limit = LIMIT,
     cursor: Cursor = None,
-) -> SearchOut:
+) -> Response:
     """Return the slots that I may book now, and walk-in slots. Held and full ones are left out."""
     start = from_ or clock.now()
     if to is not None and not start < to <= start + SEARCH_LONGEST:
@@ -181,12 +187,14 @@ async def search(
         PageRequest(limit, cursor, asked),
     )
     listings.count(actor, page.items)
-    return SearchOut(
-        items=[slot_out(slot, mine=False) for slot in page.items],
-        next_cursor=page.next_cursor,
-        next_radius_km=min(RADIUS_LONGEST_KM, radius + national.enlargement_km)
-        if center and cursor is None and not page.items and radius < RADIUS_LONGEST_KM
-        else None,
+    return written(
+        {
+            "items": [slot_shown(slot) for slot in page.items],
+            "next_cursor": page.next_cursor,
+            "next_radius_km": min(RADIUS_LONGEST_KM, radius + national.enlargement_km)
+            if center and cursor is None and not page.items and radius < RADIUS_LONGEST_KM
+            else None,
+        }
     )
 
 

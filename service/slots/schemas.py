@@ -268,46 +268,70 @@ class HoldOut(Answer):
     expires_at: datetime
 
 
+_HIDDEN = dict.fromkeys(
+    (
+        "booked",
+        "held",
+        "cpts_ids",
+        "organization_types",
+        "organization_ids",
+        "external_id",
+        "session_id",
+        "visibility_warnings",
+        "who_can",
+    )
+)
+
+
 def slot_out(slot: Slot, *, mine: bool) -> SlotOut:
     """Render a slot for its own side or for those who may book it."""
-    private: dict[str, Any] = {}
-    if mine:
-        private = {
+    if not mine:
+        return SlotOut.model_validate(slot_shown(slot))
+    return SlotOut.model_validate(
+        {
+            **slot_shown(slot),
             "booked": slot.booked,
             "held": slot.held,
-            "cpts_ids": list(slot.audience.cpts_ids),
-            "organization_types": list(slot.audience.organization_types),
-            "organization_ids": list(slot.audience.organization_ids),
+            "cpts_ids": slot.audience.cpts_ids,
+            "organization_types": slot.audience.organization_types,
+            "organization_ids": slot.audience.organization_ids,
             "external_id": slot.external_id,
             "session_id": slot.session_id,
             "visibility_warnings": slot.visibility_warnings,
             "who_can": slot.who_can,
         }
-    return SlotOut.model_validate(
-        {
-            "id": slot.id,
-            "state": slot.state,
-            "territory": slot.territory,
-            "practitioner": slot.practitioner,
-            "practitioner_id": slot.practitioner_id,
-            "location": slot.location,
-            "location_id": slot.location_id,
-            "organization_id": slot.organization_id,
-            "starts_at": local(slot.starts_at, slot.zone),
-            "ends_at": local(slot.ends_at, slot.zone),
-            "modes": slot.modes,
-            "specialty": slot.specialty,
-            "visibility": slot.audience.visibility,
-            "capacity": slot.capacity,
-            "overbooking": slot.overbooking,
-            "remaining": slot.remaining,
-            "walk_in": slot.walk_in,
-            "note": slot.note,
-            "version": slot.version,
-            "distance_km": None if slot.distance_km is None else round(slot.distance_km, 1),
-            **private,
-        }
     )
+
+
+def slot_shown(slot: Slot) -> dict[str, Any]:
+    """Return what those who may book it are shown: the members of a `SlotOut`, ready for JSON.
+
+    A search writes these as they are; validating our own rows for each of twenty slots took a
+    third of its time.
+    """
+    return {
+        "id": slot.id,
+        "state": slot.state,
+        "territory": slot.territory,
+        "practitioner": slot.practitioner,
+        "practitioner_id": slot.practitioner_id,
+        "location": slot.location,
+        "location_id": slot.location_id,
+        "organization_id": slot.organization_id,
+        "starts_at": local(slot.starts_at, slot.zone),
+        "ends_at": local(slot.ends_at, slot.zone),
+        "modes": slot.modes,
+        "specialty": slot.specialty,
+        "visibility": slot.audience.visibility,
+        "capacity": slot.capacity,
+        "overbooking": slot.overbooking,
+        "remaining": slot.remaining,
+        "walk_in": slot.walk_in,
+        "note": slot.note,
+        "version": slot.version,
+        "distance_km": None if slot.distance_km is None else round(slot.distance_km, 1),
+        **_HIDDEN,
+    }
 
 
 def exposure_out(exposure: Exposure) -> ExposureOut:

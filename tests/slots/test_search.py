@@ -9,6 +9,7 @@ import pytest
 
 from service.directory.reference import commune, distance_km
 from service.kernel.ids import new_id
+from service.slots.schemas import SearchOut
 from tests.conftest import Clock
 from tests.support import CHATEAUROUX, Caller, World, problem, soon
 
@@ -18,6 +19,8 @@ Body = dict[str, Any]
 async def _search(caller: Caller, **params: Any) -> list[Body]:
     answer = await caller.get("/v1/slots", params=params)
     assert answer.status_code == 200, answer.text
+    # A search is written without its model: it must be what the model would have written.
+    assert SearchOut.model_validate_json(answer.content).model_dump(mode="json") == answer.json()
     items: list[Body] = answer.json()["items"]
     return items
 
