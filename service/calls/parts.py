@@ -75,11 +75,14 @@ def bookable(codes: ColumnElement[Any]) -> ColumnElement[bool]:
     )
 
 
-def orient(after: CTE, *, booking_id: ColumnElement[UUID]) -> tuple[CTE, CTE, CTE]:
+def orient(
+    after: CTE, *, booking_id: ColumnElement[UUID], file_id: ColumnElement[UUID]
+) -> tuple[CTE, CTE, CTE]:
     """Give the call of a booking its outcome `slot_orientation`, and tell it.
 
     `after` has the one row of the new booking; without a call_id nothing is written. Returns the
-    outcome, the call (id, territory) and the event. A regulator who books has regulated the call.
+    outcome, the call (id, territory) and the event. A regulator who books has regulated the call;
+    a call that had no patient file has the booking's from now on.
     Parameters: call_id, outcome_id and `Origin.parameters()`.
     """
     outcome = (
@@ -102,9 +105,10 @@ def orient(after: CTE, *, booking_id: ColumnElement[UUID]) -> tuple[CTE, CTE, CT
     bit = literal(MASK[Outcome.SLOT_ORIENTATION], SmallInteger)
     oriented = (
         update(calls)
-        .where(_c.id == outcome.c.call_id)
+        .where(_c.id == outcome.c.call_id, outcome.c.booking_id == booking_id)
         .values(
             outcome_mask=_c.outcome_mask.bitwise_or(bit),
+            patient_file_id=func.coalesce(_c.patient_file_id, file_id),
             regulated_by=case(
                 (
                     and_(_c.regulated_by.is_(None), bind("event_role", Text) == Role.REGULATOR),

@@ -290,6 +290,29 @@ async def test_a_call_gets_its_orientation_with_the_booking(world: World) -> Non
     assert [o["outcome"] for o in kept] == ["slot_orientation"]
 
 
+async def test_a_booking_for_a_call_shares_its_case_id_and_gives_it_its_patient(
+    world: World,
+) -> None:
+    doctor, regulator, start = await world.doctor(), await world.regulator(), soon(3)
+    slots = [await doctor.publish(start + timedelta(minutes=20 * n)) for n in range(3)]
+    opened = {"line": "15", "received_at": soon(0).isoformat(), "case_id": "LRM-42"}
+    call = (await regulator.post("/v1/calls", opened)).json()
+    first = await booked(regulator, slots[0], call_id=call["id"], patient_file=patient())
+    assert first["case_id"] == "LRM-42"
+    read = (await regulator.get(f"/v1/calls/{call['id']}")).json()
+    assert read["patient_file_id"] == first["patient_file_id"]
+    # The next booking of the call needs no file; a case id of its own wins; the first file stays.
+    again = {"slot_id": slots[1]["id"], "call_id": call["id"], "case_id": "B"}
+    second = await regulator.post("/v1/bookings", again)
+    assert second.status_code == 201, second.text
+    assert second.json()["patient_file_id"] == first["patient_file_id"]
+    assert second.json()["case_id"] == "B"
+    third = await booked(regulator, slots[2], call_id=call["id"], patient_file=patient())
+    assert third["patient_file_id"] != first["patient_file_id"]
+    read = (await regulator.get(f"/v1/calls/{call['id']}")).json()
+    assert read["patient_file_id"] == first["patient_file_id"]
+
+
 async def test_a_call_is_for_regulation_only_and_must_be_open(world: World) -> None:
     doctor, regulator, pharmacist = (
         await world.doctor(),

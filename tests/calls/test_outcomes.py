@@ -105,7 +105,7 @@ def _booking() -> Any:
     told = events.part(
         "booking.created", booked, subject=booked.c.id, data=func.jsonb_build_object()
     )
-    parts = door.parts.orient(booked, booking_id=booked.c.id)
+    parts = door.parts.orient(booked, booking_id=booked.c.id, file_id=booked.c.file)
     return select(booked.c.id, booked.c.file).add_cte(told, *parts)
 
 

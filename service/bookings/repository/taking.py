@@ -92,7 +92,7 @@ def _insert(taken: CTE, asked: CTE) -> CTE:
         "person": bind("event_person", _JSON),
         "on_behalf_of": bind("booking_on_behalf_of", _JSON),
         "call_id": bind("call_id", Uuid),
-        "case_id": bind("booking_case_id", Text),
+        "case_id": func.coalesce(bind("booking_case_id", Text), asked.c.call_case_id),
         "motive": bind("booking_motive", Text),
         "reason_text": bind("booking_reason_text", LargeBinary),
         "override_reason": bind("booking_override_reason", LargeBinary),
@@ -144,11 +144,15 @@ def _book(asked: CTE, *, brought: bool, call: bool) -> Select[Any]:
         .add_cte(
             file,
             slots.end_hold(taken),
-            *(calls.orient(booked, booking_id=booked.c.id) if call else ()),
+            *(_oriented(booked) if call else ()),
             told,
             idempotency.part(booked, func.array_append(literal([], ARRAY(Uuid)), booked.c.id)),
         )
     )
+
+
+def _oriented(booked: CTE) -> tuple[CTE, ...]:
+    return calls.orient(booked, booking_id=booked.c.id, file_id=booked.c.patient_file_id)
 
 
 def _asked(*, brought: bool, call: bool) -> CTE:
@@ -165,6 +169,9 @@ def _asked(*, brought: bool, call: bool) -> CTE:
         )
     else:
         asked = patients.given(bind("given_file_id", Uuid))
+    asked = asked.add_columns(
+        (calls.call.c.case_id if call else literal(None, Text)).label("call_case_id")
+    )
     if call:
         asked = asked.where(calls.bookable(texts("vital_codes"))).with_for_update(
             of=calls.call, key_share=True
