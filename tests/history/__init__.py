@@ -1,0 +1,1 @@
+"""A history of many concurrent clients, checked against the database; the same while things die."""
