@@ -5,7 +5,7 @@ module commits. A unit of work holds no connection until its first statement.
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from typing import Any
 
@@ -131,7 +131,10 @@ class UnitOfWork:
         connection, self._connection = self._connection, None
         self._failed = None
         if connection is not None:
-            await connection.close()
+            # When it is lost, the server undoes what it carried, and the pool throws it away: that
+            # must not hide why there was something to undo.
+            with suppress(DBAPIError, OSError):
+                await connection.close()
 
     async def _commit(self) -> None:
         if self._failed and not isinstance(self._failed, TransactionLost):  # that one was run again

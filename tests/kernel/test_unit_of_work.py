@@ -17,7 +17,7 @@ from service.kernel.db import ConstraintViolated, Database, UnitOfWork, UnitOfWo
 from service.kernel.errors import Conflict, Unavailable
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
-from tests.conftest import DatabaseUrls
+from tests.conftest import DatabaseUrls, Server
 from tests.kernel.serving import serving
 from tests.support import Caller, World, problem, soon
 
@@ -345,3 +345,23 @@ async def test_a_lost_connection_is_unavailable_once(database: Database) -> None
             await uow.execute(text("SELECT pg_terminate_backend(pg_backend_pid())"))
         await uow.rollback()
         assert (await uow.execute(text("SELECT 1"))).scalar_one() == 1
+
+
+async def test_a_connection_that_dies_before_the_rollback_hides_no_refusal(
+    database: Database, server: Server
+) -> None:
+    name = new_id().hex
+
+    async def refused() -> None:
+        async with database.unit_of_work() as uow:
+            await uow.execute(insert(territories), _territory(name))
+            backend = (await uow.execute(text("SELECT pg_backend_pid()"))).scalar_one()
+            superuser = await asyncpg.connect(server.urls_of("postgres").superuser)
+            await superuser.execute("SELECT pg_terminate_backend($1, 5000)", backend)
+            await superuser.close()
+            raise Conflict
+
+    with pytest.raises(Conflict):
+        await refused()
+    assert _lent(database) == 0
+    assert not await _exists(database, name)
