@@ -14,6 +14,9 @@ from service.patients import Patient
 
 CORRECTION = timedelta(days=30)
 
+# Another file of the same person may have a booking at that time: nobody can tell.
+NOT_IDENTIFIED = "patient-not-identified"
+
 
 class BookingState(StrEnum):
     """National states of an appointment (RS-SAS-RDV, FHIR Appointment)."""
@@ -257,6 +260,7 @@ class Booking:
     practitioner_organization_id: UUID
     patient_file_id: UUID
     patient: Patient | None
+    patient_identified: bool
     territory: str
     starts_at: datetime
     ends_at: datetime
@@ -286,6 +290,11 @@ class Booking:
     def started(self) -> bool:
         """Tell whether the appointment has started."""
         return self.starts_at <= self.now
+
+    def warnings(self) -> list[str]:
+        """Return the codes that ask for care, though they did not forbid the booking."""
+        warned = [self.motive] if self.motive and vital(self.motive) is Vital.WARN else []
+        return warned if self.patient_identified else [*warned, NOT_IDENTIFIED]
 
     def facts(self) -> dict[str, Any]:
         """Return what events tell about it: ids, state, times; nothing about the patient."""

@@ -13,8 +13,6 @@ from service.bookings.domain import (
     BookingState,
     CancelledBy,
     Override,
-    Vital,
-    vital,
 )
 from service.directory import LocationCard, PractitionerCard, reference
 from service.kernel.events import Event
@@ -234,7 +232,11 @@ class BookingOut(Answer):
     cancellation: CancellationOut | None
     report: ReportOut | None
     warnings: list[str] = Field(
-        default=[], description="Codes that ask for care though they did not forbid the booking."
+        default=[],
+        description="Codes that ask for care though they did not forbid the booking: the motive's"
+        " own, where it may turn out to be an emergency, and `patient-not-identified`: without"
+        " family name, given name, birth date and sex, an overlapping appointment of the same"
+        " patient is only noticed under the same `patient_file_id`.",
     )
     version: int
     created_at: datetime
@@ -306,9 +308,7 @@ def booking_out(booking: Booking) -> BookingOut:
                 "sent_to_emergency": booking.sent_to_emergency,
                 "reported_at": at(booking.reported_at),
             },
-            "warnings": [booking.motive]
-            if booking.motive and vital(booking.motive) is Vital.WARN
-            else [],
+            "warnings": booking.warnings(),
             "version": booking.version,
             "created_at": at(booking.created_at),
             "updated_at": at(booking.updated_at),

@@ -6,7 +6,7 @@ exist. Events: patient_file.opened, patient_file.amended (names of members, neve
 """
 
 from service.patients import parts
-from service.patients.domain import Patient, PatientFileNotFound
+from service.patients.domain import Patient, PatientFileNotFound, own_key
 from service.patients.repository import reader, seal, unseal
 from service.patients.schemas import (
     Age,
@@ -27,6 +27,7 @@ __all__ = [
     "PatientIn",
     "PatientOut",
     "lock",
+    "own_key",
     "parts",
     "patient_members",
     "read",

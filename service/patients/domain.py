@@ -87,7 +87,12 @@ class Patient:
                 self.sex,
                 purpose="patient_key",
             )
-        return vault.blind_index(str(file_id), purpose="patient_file")
+        return own_key(vault, file_id)
+
+
+def own_key(vault: Vault, file_id: UUID) -> bytes:
+    """Return the key of a file whose identity is incomplete: no other file has it."""
+    return vault.blind_index(str(file_id), purpose="patient_file")
 
 
 @dataclass(frozen=True, slots=True)

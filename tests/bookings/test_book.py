@@ -379,3 +379,41 @@ async def test_a_revoked_right_books_nothing_more(world: World, database: Databa
         )
     problem(await regulator.post("/v1/bookings", request(slot)), 401, "grant-ended")
     assert (await doctor.get(f"/v1/slots/{slot['id']}")).json()["booked"] == 0
+
+
+async def test_a_booking_says_when_the_patient_is_not_identified(world: World) -> None:
+    doctor, regulator = await world.doctor(), await world.regulator()
+    incomplete: list[dict[str, Any]] = [
+        patient(sex=None),
+        patient(given_name="-"),
+        patient(birth_date=None, age=40),
+        {"age": 40, "sex": "M"},
+    ]
+    for n, who in enumerate(incomplete):
+        made = await booked(regulator, await doctor.publish(soon(2 + n)), patient_file=who)
+        assert made["warnings"] == ["patient-not-identified"], who
+        for reader in (doctor, regulator):
+            seen = (await reader.get(f"/v1/bookings/{made['id']}")).json()
+            assert seen["warnings"] == ["patient-not-identified"]
+    other = await world.doctor()
+    assert await booked(regulator, await other.publish(soon(2)), patient_file=incomplete[0])
+    whole = patient()
+    first = await booked(regulator, await other.publish(soon(3)), patient_file=whole)
+    assert first["warnings"] == []
+    reason = {"motive": "M02.04"}
+    both = await booked(
+        regulator, await other.publish(soon(5)), patient_file={"age": 40}, reason=reason
+    )
+    assert both["warnings"] == ["M02.04", "patient-not-identified"]
+
+
+async def test_an_overridden_booking_says_the_same_of_its_patient(world: World) -> None:
+    doctor, regulator = await world.doctor(), await world.regulator()
+    for n, (who, warned) in enumerate(((patient(), False), (patient(sex=None), True))):
+        made = await booked(
+            regulator,
+            await doctor.publish(soon(2 + n)),
+            patient_file=who,
+            override={"reason": "revu par téléphone"},
+        )
+        assert ("patient-not-identified" in made["warnings"]) is warned

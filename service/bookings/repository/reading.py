@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cache
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -29,8 +30,8 @@ from service.kernel.db import UnitOfWork
 from service.kernel.prepared import Row
 from service.kernel.sql import bind, flag, snp_now, uuids
 from service.kernel.tables import Instant
+from service.patients import own_key, unseal
 from service.patients import parts as patients
-from service.patients import unseal
 from service.slots import parts as slots
 
 _b = bookings.c
@@ -112,6 +113,7 @@ def booking_of(vault: Vault, row: Row, *, patient: bool) -> Booking:
         practitioner_organization_id=row["practitioner_organization_id"],
         patient_file_id=row["patient_file_id"],
         patient=unseal(vault, row["patient_file_id"], row, "patient_") if patient else None,
+        patient_identified=_identified(vault, row),
         territory=row["territory"],
         starts_at=row["starts_at"],
         ends_at=row["ends_at"],
@@ -134,6 +136,14 @@ def booking_of(vault: Vault, row: Row, *, patient: bool) -> Booking:
         now=row["now"],
         **opened,
     )
+
+
+def _identified(vault: Vault, row: Row) -> bool:
+    """Tell whether the key is a person's: an incomplete identity has its file's own, or none."""
+    key, alone = row["patient_key"], own_key(vault, row["patient_file_id"])
+    if row["override_reason"] is not None:
+        alone = sha256(alone + row["id"].bytes).digest()  # as the booking statement salts it
+    return key is not None and key != alone
 
 
 _ANY = _read().where(_b.id == bind("booking_id", Uuid))
