@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
@@ -24,6 +25,7 @@ from service.kernel.db import TransactionLost
 from service.kernel.errors import (
     BodyTooLarge,
     DomainError,
+    FieldError,
     Invalid,
     Malformed,
     ReadOnly,
@@ -44,6 +46,13 @@ READS_BY_POST = frozenset({"patients.search"})
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
 
+class UnknownParameter(Invalid):
+    """The query has a parameter that the operation does not know."""
+
+    code = "unknown-parameter"
+    title = "A parameter is not one of this operation."
+
+
 class Guarded(APIRoute):
     """A route behind the doorman. Its operation id is the permission it needs."""
 
@@ -51,6 +60,7 @@ class Guarded(APIRoute):
         """Wrap FastAPI's handler: who, may they, readable at all; one fresh try when crossed."""
         handle = super().get_route_handler()
         operation = self.operation_id or ""
+        known = _query_names(self.dependant)
         changes = self.methods != {"GET"} and operation not in READS_BY_POST
 
         async def guarded(request: Request) -> Response:
@@ -64,6 +74,8 @@ class Guarded(APIRoute):
                 raise ReadOnly
             request.state.actor = replace(actor, correlation_id=request.scope["request_id"])
             _check_media_type(request)
+            if request.scope["query_string"]:
+                _check_query(request, known)
             try:
                 return await handle(request)
             except TransactionLost:
@@ -89,6 +101,23 @@ def _check_media_type(request: Request) -> None:
         raise UnsupportedMediaType
 
 
+def _query_names(dependant: Dependant) -> frozenset[str]:
+    """Return the names of the query parameters that an operation and its dependencies take."""
+    own = (field.alias for field in dependant.query_params)
+    return frozenset(own).union(*map(_query_names, dependant.dependencies))
+
+
+def _check_query(request: Request, known: frozenset[str]) -> None:
+    """Refuse a misspelt parameter rather than to answer another question; never show its value."""
+    unknown = sorted(request.query_params.keys() - known)
+    if unknown:
+        there_are = f"it has {', '.join(sorted(known))}" if known else "it has none"
+        sentence = f"Not a parameter of this operation: {there_are}."
+        raise UnknownParameter(
+            *(FieldError(name, UnknownParameter.code, sentence) for name in unknown)
+        )
+
+
 _bearer = HTTPBearer(auto_error=False, description="Token from POST /oauth/token.")
 
 
@@ -112,6 +141,7 @@ def refusals(*named: type[DomainError], idempotent: bool = False) -> dict[int | 
         UnsupportedMediaType,
         *keyed,
         Invalid,
+        UnknownParameter,
         *named,
         Unavailable,
     )

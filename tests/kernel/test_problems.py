@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,6 +12,7 @@ import httpx
 import pytest
 import structlog
 
+from service.description import description
 from service.identity import Role
 from service.kernel.db import Database
 from service.kernel.http import middleware, problems
@@ -203,6 +205,43 @@ async def test_a_parameter_is_named_as_it_was_sent(world: World) -> None:
     answer = await regulator.get("/v1/slots/not-an-id")
     body = problem(answer, 422, "invalid")
     assert [error["pointer"] for error in body["errors"]] == ["slot_id"]
+
+
+async def test_a_parameter_that_an_operation_does_not_know_is_refused_by_name(
+    world: World,
+) -> None:
+    regulator, doctor = await world.regulator(), await world.doctor()
+    for path in (
+        "/v1/slots?commune=36044&commun=36044&commun=36044",
+        "/v1/bookings?commun=36044&limit=0",
+        f"/v1/bookings/{new_id()}?commun=36044",
+        "/v1/analytics/call-outcomes?territory=36&commun=36044",
+        "/v1/me?commun=",
+    ):
+        body = problem(await regulator.get(path), 422, "unknown-parameter")
+        assert _pointers(body) == [("commun", "unknown-parameter")]
+        assert "36044" not in str(body)
+    taken = problem(await regulator.get("/v1/code-lists?form=x&a=y"), 422, "unknown-parameter")
+    assert _pointers(taken) == [("a", "unknown-parameter"), ("form", "unknown-parameter")]
+    answer = await doctor.post("/v1/slots?dry_run=true", doctor.slot())
+    problem(answer, 422, "unknown-parameter")
+    own = f"/v1/practitioners/{doctor.practitioner_id}/slots"
+    assert (await doctor.get(own)).json()["items"] == []
+    # Who may not ask at all learns nothing of what could be asked.
+    problem(await world.http.get("/v1/slots?commun=36044"), 401, "token-invalid")
+    manager = await world.manager()
+    problem(await manager.get("/v1/slots?commun=36044"), 403, "role-lacks-operation")
+
+
+async def test_every_parameter_of_the_description_is_known(world: World) -> None:
+    regulator = await world.regulator()
+    for path, members in json.loads(description())["paths"].items():
+        operation = members.get("get", {})
+        names = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "query"]
+        if names and "security" in operation:
+            place = re.sub(r"{\w+}", str(new_id()), path)
+            answer = await regulator.get(place, params=dict.fromkeys(names, ""))
+            assert answer.json().get("code") != "unknown-parameter", (path, answer.text)
 
 
 # --- what is never echoed, and what a log line says ---------------------------------------------
