@@ -291,6 +291,11 @@ class Booking:
         """Tell whether the appointment has started."""
         return self.starts_at <= self.now
 
+    def says(self, state: BookingState, detail: str | None, *, sent_to_emergency: bool) -> bool:
+        """Tell whether this very report has been made already."""
+        told = (self.state, self.report_detail, self.sent_to_emergency)
+        return self.reported_at is not None and told == (state, detail, sent_to_emergency)
+
     def warnings(self) -> list[str]:
         """Return the codes that ask for care, though they did not forbid the booking."""
         warned = [self.motive] if self.motive and vital(self.motive) is Vital.WARN else []

@@ -240,7 +240,10 @@ async def report(
     if_match: IfMatch,
     response: Response,
 ) -> BookingOut:
-    """Say what happened, from the start of the appointment on. A correction needs `If-Match`."""
+    """Say what happened, from the start of the appointment on. A correction needs `If-Match`.
+
+    The same report again answers as the first did: nothing is changed.
+    """
     booking = await usecases.report(
         uow,
         actor,

@@ -159,15 +159,11 @@ async def list_mine(
     return page.page(found, lambda booking: [str(booking.id)])
 
 
-async def _lock(
-    uow: UnitOfWork, actor: Actor, booking_id: UUID, expected: Expected, *, required: bool = False
-) -> tuple[Booking, bool, bool]:
-    """Lock a booking that the caller may see, in the version that it expects."""
+async def _lock(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> tuple[Booking, bool, bool]:
+    """Lock a booking that the caller may see."""
     await _find(uow, actor, booking_id)
     await repository.lock(uow, booking_id)
-    found = await _find(uow, actor, booking_id)
-    expected.check(found[0].version, required=required)
-    return found
+    return await _find(uow, actor, booking_id)
 
 
 async def cancel(
@@ -184,7 +180,8 @@ async def cancel(
     Refusals: `booking-not-found`, `version-mismatch`, `booking-state`, `already-started`,
     `booking-invalid` when `by` does not fit the caller's side.
     """
-    booking, requester, doctor = await _lock(uow, actor, booking_id, expected)
+    booking, requester, doctor = await _lock(uow, actor, booking_id)
+    expected.check(booking.version, required=False)
     after(booking.state, Action.CANCEL)
     if booking.started:
         raise BookingStarted
@@ -210,7 +207,8 @@ async def reschedule(
     Keeps id and case id. Refusals: `booking-not-found`, `slot-not-found`, `version-mismatch`,
     `booking-state`, `already-started`, `patient-already-booked` and those of taking a seat.
     """
-    booking, _, _ = await _lock(uow, actor, booking_id, expected)
+    booking, _, _ = await _lock(uow, actor, booking_id)
+    expected.check(booking.version, required=False)
     after(booking.state, Action.RESCHEDULE)
     if booking.started:
         raise BookingStarted
@@ -280,14 +278,15 @@ async def report(
 ) -> Booking:
     """Say what happened, as the doctor's side, from the start on; correct it for 30 days.
 
+    The same again, because the first answer was lost, changes nothing and needs no version.
     Refusals: `booking-not-found`, `precondition-required` and `version-mismatch` on a correction,
     `booking-state`, `too-early`, `correction-too-late`.
     """
-    found = await _find(uow, actor, booking_id)
-    correction = found[0].reported_at is not None
-    booking, _, doctor = await _lock(uow, actor, booking_id, expected, required=correction)
+    booking, _, doctor = await _lock(uow, actor, booking_id)
     if not doctor:
         raise BookingNotFound
+    if booking.says(state, detail, sent_to_emergency=sent_to_emergency):
+        return booking
     expected.check(booking.version, required=booking.reported_at is not None)
     action = Action.REPORT_FULFILLED if state is BookingState.FULFILLED else Action.REPORT_NOSHOW
     after(booking.state, action)

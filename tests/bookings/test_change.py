@@ -1,5 +1,6 @@
 """Cancelling, rescheduling, reporting, reading: both sides, every refusal."""
 
+import asyncio
 from datetime import timedelta
 
 from service.identity import Role
@@ -150,6 +151,61 @@ async def test_the_doctor_reports_from_the_start_and_corrects_for_thirty_days(
     late = await doctor.put(path, {"state": "noshow"}, if_match="*")
     problem(late, 409, "correction-too-late")
     problem(await doctor.put(path, {"state": "cancelled"}), 422, "invalid")
+
+
+async def test_the_same_report_again_changes_nothing(world: World, clock: Clock) -> None:
+    doctor, regulator = await world.doctor(), await world.regulator()
+    made = await booked(regulator, await doctor.publish(soon(1)))
+    path = f"/v1/bookings/{made['id']}/report"
+    await clock.shift(timedelta(hours=1, minutes=5))
+    said = {"state": "fulfilled", "detail": "vu", "sent_to_emergency": True}
+    first = await doctor.put(path, said)
+    assert first.status_code == 200
+    stale = made["version"]
+    for again in (
+        await doctor.put(path, said),
+        await doctor.put(path, said, if_match=stale),
+        await doctor.put(path, said, if_match=first.json()["version"]),
+    ):
+        assert (again.status_code, again.json()) == (200, first.json())
+        assert again.headers["ETag"] == first.headers["ETag"]
+    history = (await regulator.get(f"/v1/bookings/{made['id']}/history")).json()["items"]
+    assert [e["type"] for e in history] == ["booking.created", "booking.reported"]
+    for other in (
+        {**said, "state": "noshow"},
+        {**said, "detail": "vu hier"},
+        {**said, "detail": None},
+        {**said, "sent_to_emergency": False},
+    ):
+        problem(await doctor.put(path, other), 428, "precondition-required")
+        problem(await doctor.put(path, other, if_match=stale), 412, "version-mismatch")
+    problem(await regulator.put(path, said), 403, "role-lacks-operation")
+    other_side = await world.doctor()
+    problem(await other_side.put(path, said), 404, "booking-not-found")
+    await clock.shift(timedelta(days=32))  # too late to correct, not to hear it again
+    assert (await doctor.put(path, said)).json() == first.json()
+
+
+async def test_the_same_report_twice_at_once_is_one_report(world: World, clock: Clock) -> None:
+    doctor, regulator = await world.doctor(), await world.regulator()
+    made = await booked(regulator, await doctor.publish(soon(1)))
+    path = f"/v1/bookings/{made['id']}/report"
+    await clock.shift(timedelta(hours=1, minutes=5))
+    answers = await asyncio.gather(*(doctor.put(path, {"state": "noshow"}) for _ in range(5)))
+    assert [answer.status_code for answer in answers] == [200] * 5
+    history = (await doctor.get(f"/v1/bookings/{made['id']}/history")).json()["items"]
+    assert [e["type"] for e in history] == ["booking.created", "booking.reported"]
+
+
+async def test_who_asked_for_a_booking_but_is_not_its_doctor_reports_nothing(
+    world: World, clock: Clock
+) -> None:
+    doctor, asking = await world.doctor(), await world.doctor()
+    made = await booked(asking, await doctor.publish(soon(1), visibility=["PRO"]))
+    path = f"/v1/bookings/{made['id']}/report"
+    await clock.shift(timedelta(hours=1, minutes=5))
+    assert (await doctor.put(path, {"state": "noshow"})).status_code == 200
+    problem(await asking.put(path, {"state": "noshow"}), 404, "booking-not-found")
 
 
 async def test_a_cancelled_booking_is_not_reported(world: World, clock: Clock) -> None:
