@@ -29,7 +29,7 @@ from service.bookings.schemas import (
     ReportIn,
     ReschedulingIn,
     booking_out,
-    event_out,
+    history_out,
 )
 from service.calls import CallNotFound, CallStateForbids
 from service.identity.http import CurrentActor, Guarded, refusals
@@ -142,8 +142,7 @@ async def read(uow: Uow, actor: CurrentActor, booking_id: UUID, response: Respon
 )
 async def history(uow: Uow, actor: CurrentActor, booking_id: UUID) -> HistoryOut:
     """Read what happened to a booking, oldest first."""
-    events = await usecases.history(uow, actor, booking_id)
-    return HistoryOut(items=[event_out(event) for event in events])
+    return history_out(*await usecases.history(uow, actor, booking_id))
 
 
 @router.post(

@@ -1,5 +1,7 @@
 """JSON shapes of the room."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -16,7 +18,7 @@ from service.bookings.domain import (
 )
 from service.directory import LocationCard, PractitionerCard, reference
 from service.kernel.events import Event
-from service.kernel.http.shapes import Answer, Body, local
+from service.kernel.http.shapes import Answer, Body, local, local_data
 from service.patients import CaseId, PatientIn, PatientOut, patient_members
 
 FreeText = Annotated[
@@ -248,7 +250,7 @@ class EventOut(Answer):
 
     id: UUID
     type: str
-    occurred_at: datetime
+    occurred_at: datetime = Field(description="In the territory's zone, as the times in `data`.")
     role: str | None
     organization_id: UUID | None
     person: dict[str, str] | None
@@ -316,6 +318,18 @@ def booking_out(booking: Booking) -> BookingOut:
     )
 
 
-def event_out(event: Event) -> EventOut:
-    """Render one event of the history."""
-    return EventOut.model_validate(event)
+def history_out(booking: Booking, told: Sequence[Event]) -> HistoryOut:
+    """Render what happened to a booking."""
+    zone = booking.zone
+    return HistoryOut.model_validate(
+        {
+            "items": [
+                replace(
+                    event,
+                    occurred_at=local(event.occurred_at, zone),
+                    data=local_data(event.data, zone),
+                )
+                for event in told
+            ]
+        }
+    )

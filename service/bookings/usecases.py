@@ -137,15 +137,15 @@ async def _find(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> tuple[Bookin
     return found
 
 
-async def history(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> list[Event]:
-    """Return what happened to a booking, oldest first.
+async def history(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> tuple[Booking, list[Event]]:
+    """Return a booking and what happened to it, oldest first.
 
     A doctor's side that did not ask for it reads nothing of other doctors' slots. Refusals:
     `booking-not-found`.
     """
     booking, requester, _ = await _find(uow, actor, booking_id)
     told = await events.history(uow, booking_id)
-    return told if requester else [seen_by_doctor(event, booking) for event in told]
+    return booking, told if requester else [seen_by_doctor(event, booking) for event in told]
 
 
 async def list_mine(

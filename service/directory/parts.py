@@ -1,10 +1,10 @@
-"""Statement parts: how a slot or a booking names the practitioner and the place."""
+"""Statement parts: how a slot or a booking names the practitioner and the place; time zones."""
 
 from typing import Any
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, select
 
-from service.directory.tables import locations, organizations, practitioners
+from service.directory.tables import locations, organizations, practitioners, territories
 from service.kernel.prepared import Row
 
 practitioner = practitioners
@@ -60,3 +60,9 @@ def location_card(row: Row) -> dict[str, Any]:
         "reduced_mobility": row["location_reduced_mobility"],
         "phone": row["location_phone"],
     }
+
+
+def zone_of(territory: ColumnElement[str]) -> ColumnElement[str]:
+    """Return the time zone of a territory, as a column of whatever names it."""
+    found = territories.c
+    return select(found.zone).where(found.id == territory).scalar_subquery().label("zone")

@@ -101,6 +101,7 @@ class PatientFile:
 
     id: UUID
     territory: str
+    zone: str
     patient: Patient
     version: int
     created_at: datetime

@@ -16,6 +16,7 @@ from sqlalchemy import (
     update,
 )
 
+from service.directory import parts as directory
 from service.identity import BOOKERS, Actor
 from service.kernel.crypto import Vault, normalised
 from service.kernel.db import UnitOfWork
@@ -101,7 +102,8 @@ async def add(
     )
 
 
-_READ = select(patient_files).where(_f.id == bind("file_id", Uuid), parts.readable())
+_COLUMNS = (patient_files, directory.zone_of(_f.territory))
+_READ = select(*_COLUMNS).where(_f.id == bind("file_id", Uuid), parts.readable())
 _LOCK = _READ.with_for_update()
 
 
@@ -119,6 +121,7 @@ def _file(vault: Vault, row: Row) -> PatientFile:
     return PatientFile(
         id=row["id"],
         territory=row["territory"],
+        zone=row["zone"],
         patient=unseal(vault, row["id"], row),
         version=row["version"],
         created_at=row["created_at"],
@@ -147,7 +150,7 @@ async def amend(uow: UnitOfWork, file_id: UUID, patient: Patient) -> None:
 
 def _search(condition: ColumnElement[bool]) -> Any:
     return (
-        select(patient_files)
+        select(*_COLUMNS)
         .where(condition, parts.readable())
         .order_by(_f.id.desc())
         .limit(FOUND_AT_MOST)

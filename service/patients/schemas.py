@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from service.directory import phone_number, reference, rpps_number
 from service.kernel import clock
-from service.kernel.http.shapes import Answer, Body
+from service.kernel.http.shapes import Answer, Body, local
 from service.patients.domain import (
     IdentityStatus,
     Patient,
@@ -206,7 +206,7 @@ class PatientFileOut(PatientOut):
 
     id: UUID
     version: int
-    created_at: datetime
+    created_at: datetime = Field(description="In the territory's zone.")
     updated_at: datetime
 
 
@@ -229,7 +229,7 @@ def file_out(file: PatientFile) -> PatientFileOut:
     return PatientFileOut(
         id=file.id,
         version=file.version,
-        created_at=file.created_at,
-        updated_at=file.updated_at,
+        created_at=local(file.created_at, file.zone),
+        updated_at=local(file.updated_at, file.zone),
         **patient_members(file.patient),
     )

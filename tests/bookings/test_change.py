@@ -3,7 +3,10 @@
 import asyncio
 from datetime import timedelta
 
+import httpx
+
 from service.identity import Role
+from service.kernel.db import Database
 from service.kernel.ids import new_id
 from tests.bookings.test_book import booked, request
 from tests.conftest import Clock
@@ -206,6 +209,27 @@ async def test_who_asked_for_a_booking_but_is_not_its_doctor_reports_nothing(
     await clock.shift(timedelta(hours=1, minutes=5))
     assert (await doctor.put(path, {"state": "noshow"})).status_code == 200
     problem(await asking.put(path, {"state": "noshow"}), 404, "booking-not-found")
+
+
+async def test_a_history_is_told_in_the_zone_of_the_territory(
+    database: Database, http: httpx.AsyncClient, clock: Clock
+) -> None:
+    world = await World(database, http, zone="Indian/Reunion").begin()
+    doctor, regulator = await world.doctor(), await world.regulator()
+    made = await booked(regulator, await doctor.publish(soon(1)))
+    other = await doctor.publish(soon(3))
+    await regulator.post(f"/v1/bookings/{made['id']}/rescheduling", {"slot_id": other["id"]})
+    await clock.shift(timedelta(hours=4))
+    await doctor.put(f"/v1/bookings/{made['id']}/report", {"state": "fulfilled"})
+    history = (await regulator.get(f"/v1/bookings/{made['id']}/history")).json()["items"]
+    assert [e["type"].partition(".")[2] for e in history] == ["created", "rescheduled", "reported"]
+    for event in history:
+        assert event["occurred_at"].endswith("+04:00")
+        for name in ("starts_at", "ends_at", "from_starts_at"):
+            if name in event["data"]:
+                assert event["data"][name].endswith("+04:00"), event
+    assert history[1]["data"]["from_starts_at"] == made["slot"]["starts_at"]
+    assert history[1]["data"]["starts_at"] == other["starts_at"]
 
 
 async def test_a_cancelled_booking_is_not_reported(world: World, clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -192,3 +193,23 @@ async def test_another_doctor_of_the_same_practice_reads_nothing(world: World) -
 def test_an_ins_has_exactly_one_key(number: str) -> None:
     keys = [key for key in range(100) if ins_is_valid(f"{number}{key:02d}")]
     assert len(keys) == 1
+
+
+async def test_the_times_of_a_file_are_in_the_zone_of_its_territory(
+    database: Database, http: httpx.AsyncClient
+) -> None:
+    world = await World(database, http, zone="Indian/Reunion").begin()
+    regulator = await world.regulator()
+    opened = (await regulator.post("/v1/patient-files", patient(case_id="R-1"))).json()
+    path = f"/v1/patient-files/{opened['id']}"
+    found = await regulator.post(
+        "/v1/patient-files/search", {"case_id": "R-1", "purpose": "booking"}
+    )
+    for file in (
+        opened,
+        (await regulator.get(path)).json(),
+        found.json()["items"][0],
+        (await regulator.patch(path, {"email": None})).json(),
+    ):
+        assert file["created_at"].endswith("+04:00")
+        assert file["updated_at"].endswith("+04:00")

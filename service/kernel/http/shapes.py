@@ -1,6 +1,7 @@
 """Types of the JSON bodies: strict about instants, unknown members and length of texts."""
 
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
@@ -67,6 +68,16 @@ class PageOut(BaseModel, Generic[T]):
 
     items: list[T]
     next_cursor: str | None = Field(description="Cursor of the next page; null on the last one.")
+
+
+def local_data(data: Mapping[str, Any], zone: str) -> dict[str, Any]:
+    """Return what an event tells, its instants (`starts_at`) in a territory's zone."""
+    return {
+        name: local(datetime.fromisoformat(value), zone).isoformat()
+        if name.endswith("_at") and value is not None
+        else value
+        for name, value in data.items()
+    }
 
 
 def local(value: datetime, zone: str) -> datetime:
