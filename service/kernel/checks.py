@@ -2,7 +2,7 @@
 
 It connects as the service does (same URL, same role, same pooler), so that what it finds is what
 requests will meet. An `error` must be mended before patients are served; a `warning` is for a human
-to judge.
+to judge. What is to be pasted into psql stands at the end of a finding, and ends in a semicolon.
 """
 
 import stat
@@ -153,7 +153,7 @@ async def _in_database(database: Database, settings: Settings, *, with_keys: boo
             began = datetime.now(UTC)
             row = (await uow.single(_SERVER)).one()
             found += _server(row, began + (datetime.now(UTC) - began) / 2, settings)
-            found += await _timeouts(uow, row)
+            found += [] if _owns(row) else await _timeouts(uow, row)
             found += await _contents(uow, row, with_keys=with_keys)
     except DatabaseDefect as defect:
         found.append(_error("database", f"It refuses: {defect}."))
@@ -173,19 +173,25 @@ def _server(row: Any, now: datetime, settings: Settings) -> Iterator[Finding]:
     else:
         yield _ok("database", f"{where}.")
     yield _role(row)
-    yield _privileges(row)
+    if not _owns(row):
+        yield _privileges(row)
     yield _clock(row.now - now)
     yield _pool(row, settings.pool_size)
 
 
+def _owns(row: Any) -> bool:
+    """Tell whether this is not the application's role at all: nothing of it is to be mended."""
+    return bool(row.superuser or row.owns_database or row.owns_tables)
+
+
 def _role(row: Any) -> Finding:
-    if row.superuser:
-        return _error("role", f"{row.role} is a superuser, whom nothing binds: use snp_app.")
-    if row.owns_database or row.owns_tables:
-        return _error("role", f"{row.role} owns the database or its tables: use snp_app.")
+    if _owns(row):
+        what = "is a superuser" if row.superuser else "owns the database or its tables"
+        return _error("role", f"{row.role} {what}: use the application role snp_app.")
     if row.powers:
+        orders = " ".join(f"NO{power}" for power in row.powers)
         powers = " ".join(row.powers)
-        return _error("role", f"{row.role} has {powers}: ALTER ROLE {row.role} NO… each.")
+        return _error("role", f"{row.role} has {powers}: ALTER ROLE {row.role} {orders};")
     return _ok("role", f"{row.role} is neither superuser nor owner.")
 
 
@@ -194,13 +200,13 @@ def _privileges(row: Any) -> Finding:
         what = "SCHEMA public" if row.creates_tables else f"DATABASE {row.database}"
         return _error(
             "privileges",
-            f"{row.role} can create tables: REVOKE CREATE ON {what} FROM PUBLIC, {row.role}.",
+            f"{row.role} can create tables: REVOKE CREATE ON {what} FROM PUBLIC, {row.role};",
         )
     if row.creates_temporary:
         return _warning(
             "privileges",
             f"{row.role} can create temporary tables: "
-            f"REVOKE TEMPORARY ON DATABASE {row.database} FROM PUBLIC.",
+            f"REVOKE TEMPORARY ON DATABASE {row.database} FROM PUBLIC;",
         )
     return _ok("privileges", f"{row.role} cannot create tables.")
 
@@ -230,11 +236,11 @@ async def _timeouts(uow: UnitOfWork, row: Any) -> list[Finding]:
     values = {s.name: s.milliseconds for s in await uow.single(_SETTING)}
     missing = [name for name in _TIMEOUTS if not values.get(name)]
     if missing:
-        orders = "; ".join(
-            f"ALTER ROLE {row.role} IN DATABASE {row.database} SET {name} = '{_TIMEOUTS[name]}'"
+        orders = " ".join(
+            f"ALTER ROLE {row.role} IN DATABASE {row.database} SET {name} = '{_TIMEOUTS[name]}';"
             for name in missing
         )
-        return [_error("timeouts", f"A request could wait for ever: {orders}.")]
+        return [_error("timeouts", f"A request could wait for ever: {orders}")]
     told = ", ".join(f"{name} {values[name] / 1000:g} s" for name in _TIMEOUTS)
     return [_ok("timeouts", f"{told}.")]
 

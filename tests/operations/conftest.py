@@ -32,7 +32,8 @@ def look(installed: Installed, make_settings: MakeSettings) -> Look:
 
     async def found(url: str | None = None, **changes: object) -> dict[str, Finding]:
         findings = await check(make_settings(url or installed.app, **changes))
-        assert all(finding.told.endswith(".") for finding in findings)
+        # A sentence, or what is to be pasted into psql as it stands.
+        assert all(finding.told.endswith((".", ";")) for finding in findings)
         return {finding.item: finding for finding in findings}
 
     return found

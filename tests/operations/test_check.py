@@ -3,11 +3,12 @@
 import socket
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from pydantic import SecretStr
 
-from service.kernel.checks import Level, _clock, check
+from service.kernel.checks import Level, _clock, _role, check
 from service.kernel.crypto import Keys, write_keys
 from service.kernel.settings import Settings
 from tests.conftest import Server
@@ -30,10 +31,26 @@ async def test_a_good_installation_has_nothing_but_ok(look: Look, tmp_path: Path
 
 async def test_a_role_that_is_superuser_or_owner(look: Look, installed: Installed) -> None:
     superuser, owner = await look(installed.superuser), await look(installed.owner)
-    assert {"role", "privileges"} <= errors(superuser)
+    assert errors(superuser) == errors(owner) == {"role"}
     assert "superuser" in superuser["role"].told
-    assert {"role", "privileges"} <= errors(owner)
     assert "owns" in owner["role"].told
+    for found in (superuser, owner):  # what another role lacks or has is not to be mended
+        assert found["role"].told.endswith(": use the application role snp_app.")
+        assert not {"privileges", "timeouts"} & set(found)
+        assert "snp_owner IN" not in str(found)
+
+
+def test_powers_are_taken_away_by_what_is_told() -> None:
+    row = SimpleNamespace(
+        role="snp_app",
+        superuser=False,
+        owns_database=False,
+        owns_tables=False,
+        powers=["CREATEROLE", "CREATEDB"],
+    )
+    assert _role(row).told == (
+        "snp_app has CREATEROLE CREATEDB: ALTER ROLE snp_app NOCREATEROLE NOCREATEDB;"
+    )
 
 
 async def test_a_role_that_can_make_tables(look: Look, installed: Installed) -> None:
@@ -45,8 +62,11 @@ async def test_a_role_that_can_make_tables(look: Look, installed: Installed) -> 
     await as_role(installed.superuser, "GRANT CREATE ON SCHEMA public TO snp_app")
     found = (await look())["privileges"]
     assert found.level is Level.ERROR
-    await as_role(installed.superuser, found.told.partition(": ")[2].rstrip("."))
-    assert (await look())["privileges"].level is Level.WARNING
+    await as_role(installed.superuser, found.told.partition(": ")[2])
+    found = (await look())["privileges"]
+    assert found.level is Level.WARNING
+    await as_role(installed.superuser, found.told.partition(": ")[2])
+    assert (await look())["privileges"].level is Level.OK
 
 
 async def test_a_missing_timeout_is_mended_by_what_is_told(
@@ -60,9 +80,9 @@ async def test_a_missing_timeout_is_mended_by_what_is_told(
     found = await look()
     assert errors(found) == {"timeouts"}
     assert "statement_timeout" not in found["timeouts"].told
-    orders = found["timeouts"].told.partition(": ")[2].rstrip(".").split("; ")
-    assert len(orders) == 2
-    await as_role(installed.owner, *orders)
+    orders = found["timeouts"].told.partition(": ")[2]
+    assert orders.count(";") == 2
+    await as_role(installed.owner, orders)
     assert not errors(await look())
 
 
