@@ -40,7 +40,9 @@ class Settings(BaseSettings):
     )
     max_body_bytes: int = Field(2 * 1024 * 1024, description="Larger request bodies answer 413.")
     token_requests_per_minute: int = Field(
-        60, description="Per client and address, on /oauth/token. 0 switches the limit off."
+        60,
+        description="Per client and address, on /oauth/token: all of them at once if need be,"
+        " then refilled evenly. 0 switches the limit off (as in the demo).",
     )
     read_only: bool = Field(
         False, description="Refuse every change with 503, during a migration or a restore."
@@ -50,7 +52,9 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least severe level that is logged."
     )
-    log_format: Literal["json", "console"] = Field("json", description="One line an event.")
+    log_format: Literal["json", "console"] = Field(
+        "json", description="One line an event: `json`, or `console` for people."
+    )
 
 
 @cache

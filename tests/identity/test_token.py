@@ -5,6 +5,7 @@ import base64
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +30,7 @@ from service.identity.repository import Grant
 from service.identity.tables import grants
 from service.kernel import events
 from service.kernel.crypto import Keys, Vault
+from service.kernel.http import rate
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
 from tests.conftest import Clock, DatabaseUrls
@@ -420,18 +422,29 @@ def test_a_claim_of_another_kind_is_refused_or_read_never_a_defect(value: Any, n
 
 
 async def test_too_many_token_requests_are_told_when_to_try_again(
-    world: World, shared_urls: DatabaseUrls, make_settings: MakeSettings
+    world: World,
+    shared_urls: DatabaseUrls,
+    make_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """The minute's whole allowance at once (desks sign in when the day begins), then evenly."""
     guessing, other = await world.regulator(), await world.pharmacist()
-    settings = make_settings(shared_urls.app, token_requests_per_minute=30)
+    now = 0.0
+    monkeypatch.setattr(rate, "time", SimpleNamespace(monotonic=lambda: now))
+    settings = make_settings(shared_urls.app, token_requests_per_minute=12)
     async with serving(settings) as (client, _):
         guessing.http = other.http = client
-        answers = [await _ask(guessing, client_secret=f"{n}") for n in range(5)]
-        assert [answer.status_code for answer in answers[:3]] == [401] * 3
-        for answer in answers[3:]:
+        answers = [await _ask(guessing, client_secret=f"{n}") for n in range(14)]
+        assert [answer.status_code for answer in answers[:12]] == [401] * 12
+        for answer in answers[12:]:
             problem(answer, 429, "too-many-requests")
         right = await _ask(guessing)  # even with the right secret
         problem(right, 429, "too-many-requests")
         assert (await _ask(other)).status_code == 200  # nobody else waits for it
-        await asyncio.sleep(int(right.headers["Retry-After"]))
+        wait = int(right.headers["Retry-After"])
+        assert 5 <= wait <= 6
+        now += wait
         assert (await _ask(guessing)).status_code == 200
+        problem(await _ask(guessing), 429, "too-many-requests")
+        now += 60
+        assert [(await _ask(guessing)).status_code for _ in range(13)] == [200] * 12 + [429]

@@ -1,4 +1,4 @@
-"""A rate limit within one process (GCRA: no window, no burst at its edges)."""
+"""A rate limit within one process (GCRA: no window, so no double allowance at its edges)."""
 
 import time
 from collections import OrderedDict
@@ -18,11 +18,11 @@ class TooManyRequests(TooMany):
 
 
 class RateLimit:
-    """At most `per_minute` requests per caller, a tenth of them at once. 0 = no limit."""
+    """At most `per_minute` requests per caller, also all at once; refilled evenly. 0 = no limit."""
 
     def __init__(self, per_minute: int) -> None:
         self._interval = 60 / per_minute if per_minute else 0.0
-        self._burst = max(1, per_minute // 10)
+        self._burst = per_minute
         self._arrivals: OrderedDict[str, float] = OrderedDict()
 
     def check(self, name: str, address: Address | None) -> None:
