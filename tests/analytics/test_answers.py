@@ -80,8 +80,15 @@ async def test_questions_that_make_no_sense(world: World, name: str) -> None:
         YEAR,
         {**YEAR, **here, "cpts": str(new_id())},
         {**here, "from": "2022-02-01", "to": "2022-02-01"},
+        {**here, "from": "0001-01-01", "to": "0001-01-02"},
+        {**here, "from": "2200-01-01", "to": "2200-01-02"},
+        {**here, "from": "9999-12-30", "to": "9999-12-31"},
     ):
         problem(await manager.get(path(name), params=query), 422, "figures-invalid")
+    edges = ("1900-01-01", "1900-01-02"), ("2199-12-31", "2200-01-01")
+    for first, end in edges:
+        query = {**here, "from": first, "to": end}
+        assert (await manager.get(path(name), params=query)).status_code == 200
     for query in ({**here, "from": "2022-01-01"}, {**YEAR, **here, "group_by": "practitioner"}):
         problem(await manager.get(path(name), params=query), 422, "invalid")
 

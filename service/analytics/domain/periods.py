@@ -10,6 +10,8 @@ from zoneinfo import ZoneInfo
 from service.kernel.errors import FieldError, Invalid
 
 LONGEST_YEARS = 30
+# Outside of these no instant of the service lies, and some of their midnights do not exist.
+FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 1, 1)
 
 
 class FiguresInvalid(Invalid):
@@ -52,6 +54,9 @@ class Period:
 
 def period(from_: date, to: date) -> Period:
     """Return the period between two days. Refusal: `figures-invalid`."""
+    for name, day in (("from", from_), ("to", to)):
+        if not FIRST_DAY <= day <= LAST_DAY:
+            raise FiguresInvalid(FieldError(name, "period", "A day lies between 1900 and 2200."))
     if not from_ < to:
         raise FiguresInvalid(FieldError("to", "period", "The end is after the start."))
     if (to - from_).days > LONGEST_YEARS * 366:
