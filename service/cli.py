@@ -291,6 +291,9 @@ SourceDate = Annotated[
     str | None, typer.Option(help="Date of the data. Default: in the file's name, or its own.")
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Count; write nothing.")]
+AcceptVanished = Annotated[
+    bool, typer.Option("--accept-vanished", help="Though the file lacks a fifth of them, or all.")
+]
 
 
 @entries.command("import")
@@ -301,9 +304,7 @@ def import_extract(
     specialty: Annotated[list[str] | None, typer.Option(help="Such as SM54,SM53,SM26.")] = None,
     source_date: SourceDate = None,
     dry_run: DryRun = False,
-    accept_vanished: Annotated[
-        bool, typer.Option("--accept-vanished", help="Though the file lacks a fifth of them all.")
-    ] = False,
+    accept_vanished: AcceptVanished = False,
 ) -> None:
     """Import the free national extract (PS_LibreAcces_Personne_activite); goes on where it ended.
 
@@ -332,6 +333,7 @@ def import_structures(
     territory: Territories = None,
     source_date: SourceDate = None,
     dry_run: DryRun = False,
+    accept_vanished: AcceptVanished = False,
 ) -> None:
     """Import a CSV of structures: type, name, finess, siret, id, commune, territory, phone, cpts.
 
@@ -343,7 +345,11 @@ def import_structures(
 
     try:
         command.structures(
-            file, territories=territory or (), source_date=source_date, dry_run=dry_run
+            file,
+            territories=territory or (),
+            source_date=source_date,
+            dry_run=dry_run,
+            accept_vanished=accept_vanished,
         )
     except ImportRefused as refusal:
         raise Refused(str(refusal)) from None

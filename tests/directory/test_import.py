@@ -4,6 +4,7 @@ import gzip
 import importlib
 import re
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
@@ -193,7 +194,7 @@ async def test_only_what_the_source_changed_is_written(desk: Desk) -> None:
     lea, zoe = await desk.person(LEA["Identifiant PP"]), await desk.person(ZOE["Identifiant PP"])
     assert (lea.given_name, lea.active, lea.version) == ("Léa-Marie", False, 1)
     assert (zoe.specialty, zoe.version, zoe.source_date) == ("SM53", 2, date(2026, 12, 1))
-    await desk.extract({**LEA, "Nom d'exercice": "AUTRE"}, moved)
+    await desk.extract({**LEA, "Nom d'exercice": "AUTRE"}, moved, source_date=date(2026, 12, 2))
     lea = await desk.person(LEA["Identifiant PP"])
     assert (lea.family_name, lea.given_name, lea.active) == ("AUTRE", "Léa", False)
 
@@ -219,12 +220,12 @@ async def test_a_filter_says_nothing_about_the_rest(desk: Desk) -> None:
     """A file of the Indre ends nothing in the Cher, of doctors nothing of pharmacists."""
     both = {**LEA, **{k: ZOE[k] for k in ZOE if "structure" in k or "site" in k}}
     await desk.extract(LEA, both, ZOE, INES)
-    report = await desk.extract(wanted=Filter(("36",), ("10",)))
+    report = await desk.extract(wanted=Filter(("36",), ("10",)), accept_vanished=True)
     assert entries(report, "workplaces") == {"deactivated": 1}
     assert entries(report, "practitioners") == {}  # Léa still works in the Cher
     assert entries(report, "organizations") == {"deactivated": 1}
     assert (await desk.person(LEA["Identifiant PP"])).territory == "18"
-    report = await desk.extract(wanted=Filter(("18",)))
+    report = await desk.extract(wanted=Filter(("18",)), accept_vanished=True)
     assert entries(report, "practitioners") == {"deactivated": 2}
     assert (await desk.person(INES["Identifiant PP"])).active
 
@@ -277,14 +278,117 @@ async def test_a_dry_run_counts_and_writes_nothing(desk: Desk, database_urls: Da
     assert entries(real, "practitioners") == {"changed": 1, "new": 1, "deactivated": 1}
 
 
-async def test_half_a_file_empties_no_directory(desk: Desk) -> None:
-    """Too much vanished: refused, unless it is said to be right."""
-    crowd = [{**LEA, "Identifiant PP": f"1000001{n:04d}"} for n in range(1300)]
-    await desk.extract(*crowd)
-    with pytest.raises(ImportRefused, match="This file lacks 1200 of 1300 practitioners"):
-        await desk.extract(*crowd[:100])
-    report = await desk.extract(*crowd[:100], accept_vanished=True)
-    assert entries(report, "practitioners") == {"unchanged": 100, "deactivated": 1200}
+def crowd(number: int) -> list[dict[str, str]]:
+    """Doctors of the Indre, each with a practice of their own."""
+    return [
+        {
+            **LEA,
+            "Identifiant PP": f"1000001{n:04d}",
+            "Identifiant technique de la structure": f"R1{n:04d}",
+        }
+        for n in range(number)
+    ]
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_half_a_file_empties_no_directory(desk: Desk, *, dry_run: bool) -> None:
+    """A fifth vanished: refused, unless it is said to be right; a dry run tells it too."""
+    wanted, all_ = Filter(("36",), ("10",)), crowd(60)
+    await desk.extract(*all_, wanted=wanted)
+    news = {**LEA, "Identifiant PP": "10000020001"}
+    sentence = "This file lacks 13 of 60 practitioners: is it complete? "
+    sentence += "Dry run: nothing is written" if dry_run else "All that it names is imported"
+    with pytest.raises(ImportRefused, match=re.escape(sentence)):
+        await desk.extract(*all_[13:], news, wanted=wanted, dry_run=dry_run)
+    assert (await desk.person(all_[0]["Identifiant PP"])).active
+    report = await desk.extract(*all_[12:], news, wanted=wanted, dry_run=dry_run)
+    assert entries(report, "practitioners")["deactivated"] == 12
+    report = await desk.extract(*all_[40:], wanted=wanted, dry_run=dry_run, accept_vanished=True)
+    assert entries(report, "practitioners")["deactivated"] == (40 if dry_run else 29)
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_a_file_of_nobody_ends_nobody(
+    desk: Desk, database_urls: DatabaseUrls, *, dry_run: bool
+) -> None:
+    """A header alone, or nothing that is wanted: refused, however few would vanish."""
+    wanted = Filter(("36",), ("10",))
+    await desk.extract(LEA, wanted=wanted)
+    before = await snapshot(database_urls.owner)
+    for lines in ([], [ZOE]):
+        with pytest.raises(ImportRefused, match="This file names nobody who is wanted"):
+            await desk.extract(*lines, wanted=wanted, dry_run=dry_run)
+        assert await snapshot(database_urls.owner) == before
+    report = await desk.extract(ZOE, wanted=wanted, accept_vanished=True)
+    assert entries(report, "practitioners") == {"deactivated": 1}
+
+
+async def test_places_that_all_changed_their_numbers(desk: Desk) -> None:
+    """Everybody is there, and nobody works where they did: the numbers are broken."""
+    await desk.extract(*crowd(20))
+    moved = [
+        {**one, "Identifiant technique de la structure": f"X{n}"} for n, one in enumerate(crowd(20))
+    ]
+    with pytest.raises(ImportRefused, match="This file lacks 20 of 20 locations"):
+        await desk.extract(*moved)
+    assert (await desk.organization("R10000")).active
+
+
+async def test_a_file_that_came_through_a_spreadsheet(desk: Desk) -> None:
+    """Every field between quotes, the header too: it says what it said before."""
+    await desk.extract(LEA, INES)
+
+    def quoted(*lines: dict[str, str]) -> str:
+        rows = [HEADER, *([line.get(name, "") for name in HEADER] for line in lines)]
+        return "".join("|".join(f'"{text}"' for text in row) + "\r\n" for row in rows)
+
+    path = desk.folder / "extract_202611210815.txt"
+    path.write_text(quoted(LEA, INES), encoding="utf-8", newline="")
+    report = await desk.file(path, Filter(("36",)))
+    assert report.tally.lines == {"imported": 2}
+    assert not report.tally.changes
+    sign = {**ZOE, "Raison sociale site": 'Cabinet ""Le | Pré""'}
+    path.write_text(quoted(LEA, INES, sign), encoding="utf-8", newline="")
+    await desk.file(path)
+    assert (await desk.organization("390000000000002")).name == 'Cabinet "Le | Pré"'
+
+
+BROKEN: dict[str, Callable[[str], str]] = {
+    "a byte": lambda line: line.replace("É", "\udcff"),
+    "a NUL": lambda line: line.replace("É", "\0"),
+    "a field too many": lambda line: f"{line}|more|still more",
+    "a field too few": lambda line: line.partition("|RUE")[0],
+    "a quote that does not end": lambda line: f'"{line}',
+    "no kind of identifier": lambda line: f"9{line[1:]}",
+    "an RPPS with its prefix only": lambda line: line.replace("8|1", "8|X|81", 1),
+    "a name with a bar": lambda line: line.replace("Léa|10", "Léa|Anne|10", 1),
+    "no profession": lambda line: line.replace("|10|", "||", 1),
+    "an unknown commune and no department": lambda line: line.replace("|36044|", "|?|", 1),
+    "no commune": lambda line: line.replace("|36044|", "||", 1),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+async def test_a_line_that_cannot_be_read_protects_whom_it_may_name(desk: Desk, how: str) -> None:
+    """Person, place and work: one broken line ends nobody's practice."""
+    wanted = Filter(("36",), ("10",))
+    two = crowd(2)
+    await desk.extract(LEA, *two, wanted=wanted)
+    line = text([LEA]).splitlines()[1]
+    content = text([*two, BROKEN[how](line)])
+    path = desk.folder / "extract_202611210815.txt"
+    path.write_bytes(content.encode("utf-8", "surrogateescape"))
+    report = await desk.file(path, wanted)
+    assert report.tally.lines["imported"] == 2
+    assert not report.tally.changes, (report.tally.refused, report.tally.changes)
+
+
+async def test_too_many_broken_lines(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that they may name is kept in memory: not of millions of them."""
+    monkeypatch.setattr("service.directory.tasks.national._MOST_BROKEN", 3)
+    broken = [f"{one['Identifiant PP']}|alone" for one in crowd(4)]
+    with pytest.raises(ImportRefused, match="More than 3 lines name somebody"):
+        await desk.extract(LEA, *broken)
 
 
 async def test_an_import_that_was_given_up_does_not_go_on(desk: Desk) -> None:

@@ -71,6 +71,49 @@ async def test_structures_know_better_than_the_extract(desk: Desk) -> None:
     assert entries(report, "organizations") == {"new": 1, "deactivated": 1}
 
 
+def _many(first: int, last: int) -> str:
+    return "".join(f"msp;Maison {n};;;m{n};36044;\n" for n in range(first, last))
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_half_a_structures_file_ends_nothing(
+    desk: Desk, database_urls: DatabaseUrls, *, dry_run: bool
+) -> None:
+    """A fifth lacking, or nothing but a header: refused whole, and told in a dry run too."""
+    await desk.structures(HEAD + _many(0, 50), "36")
+    before = await snapshot(database_urls.owner)
+    for content, gone in ((HEAD, 50), (HEAD + _many(40, 60), 40), (HEAD + _many(11, 50), 11)):
+        sentence = f"This file lacks {gone} of 50 structures: is it complete?"
+        with pytest.raises(ImportRefused, match=re.escape(sentence)):
+            await desk.structures(content, "36", dry_run=dry_run)
+        assert await snapshot(database_urls.owner) == before
+    report = await desk.structures(HEAD + _many(10, 50), "36", dry_run=dry_run)
+    assert entries(report, "organizations") == {"unchanged": 40, "deactivated": 10}
+    report = await desk.structures(HEAD, "36", accept_vanished=True)
+    assert entries(report, "organizations") == {"deactivated": 50 if dry_run else 40}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "msp;Maison;360000022;;m1;36044;;more\n",
+        "msp;Maison;360000022;;m1\n",
+        "msp;Mais\0n;360000022;;m1;36044;\n",
+        "msp;Mais\ufffdn;360000022;;m1;36044;\n",
+        "msp;Maison;36000002;35600000000048;;36044;\n",
+        "msp;Maison;360000022;12345678901234;;36044;\n",
+        "msp;Maison;360000022;;;;\n",
+        "msp;Maison;360000022;;;?;\n",
+    ],
+)
+async def test_a_row_that_cannot_be_read_protects_what_it_may_name(desk: Desk, broken: str) -> None:
+    """By any of its numbers."""
+    await desk.structures(HEAD + CPTS + "msp;Maison;360000022;35600000000048;;36044;\n", "36")
+    report = await desk.structures(HEAD + CPTS + broken, "36")
+    assert report.tally.lines == {"imported": 1, "refused": 1}
+    assert not report.tally.changes
+
+
 async def test_grants_follow_an_imported_type(world: World, tmp_path: Path) -> None:
     """Whoever calls for an organization is of its new type, and of its communities, at once."""
     own = Desk(world.database, tmp_path)

@@ -46,9 +46,10 @@ def structures(
     territories: Sequence[str] = (),
     source_date: str | None = None,
     dry_run: bool = False,
+    accept_vanished: bool = False,
 ) -> None:
     """Import a CSV of structures (`rows` tells its columns)."""
-    options = Options(Filter(_codes(territories)), _day(source_date), dry_run)
+    options = Options(Filter(_codes(territories)), _day(source_date), dry_run, accept_vanished)
     _show(_run(lambda database, told: import_structures(database, file, options, told)))
 
 

@@ -1,9 +1,11 @@
 """The free national extract (Annuaire Santé, `PS_LibreAcces_Personne_activite`), line by line.
 
-One line per activity of a person; fields between `|`, without quotes; the header names them. The
-source is the authority on its numbers: their form is checked, not their keys.
+One line per activity of a person; fields between `|`, without quotes; the header names them. Lines
+that came through a spreadsheet, each field between quotes, are read too. The source is the
+authority on its numbers: their form is checked, not their keys.
 """
 
+import csv
 import re
 from operator import itemgetter
 from typing import NamedTuple
@@ -23,6 +25,7 @@ from service.directory.tasks.lines import (
     Person,
     Refusal,
     Structure,
+    Unwanted,
     columns,
 )
 
@@ -59,10 +62,12 @@ _OPTIONAL = {
 }
 
 _RPPS = "8"  # type of identifier (TRE_G08); 0 is ADELI
+_PROFESSION = re.compile("[0-9]{2}")
 _PHARMACIST, _OFFICINES = "21", frozenset("AD")
 _PHARMACY = "SA33"  # sectors of activity (TRE_R02)
 _HOSPITALS = frozenset({"SA01", "SA02", "SA03", "SA04"})
 _OVERSEAS = ("97", "98")
+_FINESS_LENGTH = 9
 
 
 class _Row(NamedTuple):
@@ -99,7 +104,7 @@ class Reader:
     """Reads the lines below one header, in whatever order it names its columns."""
 
     def __init__(self, header: str, wanted: Filter, territories: frozenset[str]) -> None:
-        names = header.split(SEPARATOR)
+        names = _fields(header)
         if len(names) == 1:
             raise ImportRefused("This is no national extract: its fields stand between “|”.")
         self._width = len(names)
@@ -110,21 +115,24 @@ class Reader:
         self._professions = frozenset(wanted.professions)
         self._specialties = frozenset(wanted.specialties)
 
-    def read(self, line: str) -> Activity | Refusal | None:
-        """Return what a line says; None if it is not wanted."""
-        fields = line.split(SEPARATOR)
+    def read(self, line: str) -> Activity | Refusal | Unwanted:
+        """Return what a line says."""
+        fields = _fields(line)
         if len(fields) != self._width and not (len(fields) == self._width + 1 and not fields[-1]):
             return Refusal("fields", f"{len(fields)} instead of {self._width}")
         if "\0" in line:
             return Refusal("unreadable", "it holds a NUL")
         fields[self._width :] = [""]  # stands for the columns that this file lacks
         row = _Row._make(map(str.strip, self._pick(fields)))
+        if self._professions and not _PROFESSION.fullmatch(row.profession):
+            # Columns that slipped: who is not wanted is not told by them.
+            return Refusal("profession", f"“{row.profession[:20]}” is no code")
         if not self._wants(row):
-            return None
+            return _NOT_WANTED
         commune = reference.commune(row.commune)
         territory = commune.department if commune else _department(row)
         if self._territories and territory not in self._territories:
-            return None
+            return _NOT_WANTED if territory in self._known else Unwanted(_protected(row))
         return self._activity(row, commune)
 
     def _wants(self, row: _Row) -> bool:
@@ -139,7 +147,7 @@ class Reader:
         finess, siret, key = _numbers(row)
         if key is None:
             return Refusal("structure", "neither FINESS, SIRET nor technical identifier", (rpps,))
-        named = (rpps, key, link(rpps, key))
+        named = _protected(row)
         if not (row.family_name and row.given_name and row.profession):
             return Refusal("person", "no name, given name or profession", named)
         if commune is None:
@@ -160,6 +168,44 @@ class Reader:
             longitude=commune.longitude,
         )
         return Activity(_person(row, rpps, commune.department), structure)
+
+
+_NOT_WANTED = Unwanted()
+
+
+def _fields(line: str) -> list[str]:
+    """Cut a line into its fields, quoted or not."""
+    if line.startswith('"'):
+        return next(csv.reader([line], delimiter=SEPARATOR), [])
+    return line.split(SEPARATOR)
+
+
+def _protected(row: _Row) -> tuple[str, ...]:
+    """Name the person, the structure and the work of a line, as far as it tells them."""
+    rpps, key = rpps_number(row.identifier), _numbers(row)[2]
+    if rpps is None or key is None:
+        return (rpps,) if rpps else ()
+    return rpps, key, link(rpps, key)
+
+
+_NAMES = re.compile(r"[A-Za-z0-9]{2,20}")
+_RPPS_ALONE = re.compile("8?([0-9]{11})")
+
+
+def named_in(raw: bytes) -> tuple[str, ...]:
+    """Name all that a line might be about that cannot be read: it has not vanished.
+
+    Any 11 digits may be the person, and any word with a digit where they work; without a person
+    it is about nobody.
+    """
+    words = set(re.split(r'[|"\s]+', raw.decode("latin-1")))
+    people = [found[1] for word in words if (found := _RPPS_ALONE.fullmatch(word))]
+    if not people:
+        return ()
+    names = {word for word in words if _NAMES.fullmatch(word) and not word.isalpha()}
+    names |= {f"1{word}" for word in names if len(word) == _FINESS_LENGTH}
+    names |= {f"3{word}" for word in names if _SIRET.fullmatch(word)}
+    return (*people, *names, *(link(rpps, name) for rpps in people for name in names))
 
 
 def _rpps(row: _Row) -> str | Refusal:

@@ -23,6 +23,12 @@ class Refusal(NamedTuple):
     protects: tuple[str, ...] = ()
 
 
+class Unwanted(NamedTuple):
+    """A line outside of the filter, or that does not say so clearly: then it protects as well."""
+
+    protects: tuple[str, ...] = ()
+
+
 class Structure(NamedTuple):
     """Where people work: an organization and its one place, under one key."""
 

@@ -14,9 +14,16 @@ from uuid import UUID
 from service.directory.domain import TerritoryNotFound
 from service.directory.tasks import transactions
 from service.directory.tasks.batches import Batch, Gatherer
-from service.directory.tasks.extract import Reader
+from service.directory.tasks.extract import Reader, named_in
 from service.directory.tasks.files import Progress, Source, date_of, decoded, inspect, lines, opened
-from service.directory.tasks.lines import NATIONAL, Activity, Filter, ImportRefused, Refusal
+from service.directory.tasks.lines import (
+    NATIONAL,
+    Activity,
+    Filter,
+    ImportRefused,
+    Refusal,
+    Unwanted,
+)
 from service.directory.tasks.repository import ledger
 from service.directory.tasks.repository.entries import Origin
 from service.directory.tasks.repository.ledger import Import
@@ -29,6 +36,8 @@ from service.kernel.ids import new_id
 
 OPERATOR = events.Origin(role="operator")
 _TOLD_EVERY = 5_000
+# Of each line that cannot be read all that it might name is remembered: memory is bounded.
+_MOST_BROKEN = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +131,7 @@ class _Run:
         self._done = self._resumed = found.lines if found else 0
         self._tally = Tally.read(found.counts) if found else Tally()
         self._gatherer = Gatherer()
+        self._broken = 0
         self._origin = Origin(NATIONAL, options.source_date or date_of(source))
 
     async def run(self) -> Report:
@@ -129,8 +139,8 @@ class _Run:
         for upto, batch in self._batches():
             await self._keep(batch, upto)
         vanishing = Vanishing(self._database, NATIONAL, self._options.wanted, self._gatherer)
-        if not self._options.accept_vanished and not self._options.dry_run:
-            await vanishing.refuse_too_many()
+        if not self._options.accept_vanished:
+            await vanishing.refuse_too_many(self._tally, dry_run=self._options.dry_run)
         self._progress("Looking for what vanished", 0, None)
         async for step in vanishing.steps():
             await self._commit(partial(self._told, step), self._done)
@@ -158,25 +168,37 @@ class _Run:
         self._progress("Importing", number, self._source.lines)
         yield number, self._gatherer.take()
 
-    def _read(self, raw: bytes) -> Activity | Refusal | None:
+    def _read(self, raw: bytes) -> Activity | Refusal | Unwanted:
+        read = self._understood(raw)
+        if isinstance(read, Refusal) and not read.protects:
+            read = read._replace(protects=named_in(raw))
+            self._broken += bool(read.protects)
+            if self._broken > _MOST_BROKEN:
+                raise ImportRefused(
+                    f"More than {_MOST_BROKEN} lines name somebody and cannot be read:"
+                    " download the file again."
+                )
+        return read
+
+    def _understood(self, raw: bytes) -> Activity | Refusal | Unwanted:
         try:
             line = decoded(raw, self._source.encoding)
         except UnicodeDecodeError:
             return Refusal("unreadable", f"it is not {self._source.encoding}")
         return self._reader.read(line)
 
-    def _count(self, number: int, read: Activity | Refusal | None) -> None:
+    def _count(self, number: int, read: Activity | Refusal | Unwanted) -> None:
         """Gather what was read, and count it unless an ended import has."""
         if isinstance(read, Activity):
             self._gatherer.add(read)
-        elif read is not None:
+        else:
             self._gatherer.protect(read.protects)
         if number <= self._resumed:
             return
         if isinstance(read, Refusal):
             self._tally.refuse(number, read)
         else:
-            self._tally.lines["filtered" if read is None else "imported"] += 1
+            self._tally.lines["imported" if isinstance(read, Activity) else "filtered"] += 1
 
     # --- writing --------------------------------------------------------------------------------
 

@@ -66,18 +66,19 @@ class RowReader:
     def read(self, fields: Sequence[str]) -> Row | Refusal | None:
         """Return what a row says; None if it is not wanted."""
         if len(fields) != self._width:
-            return Refusal("fields", f"{len(fields)} instead of {self._width}")
+            wrong = f"{len(fields)} instead of {self._width}"
+            return Refusal("fields", wrong, _named_in(fields))
         padded = [*fields, ""]
         row = {name: padded[place].strip() for name, place in self._places.items()}
         if any("\0" in value or "�" in value for value in row.values()):
-            return Refusal("unreadable", "a character of it is broken")
+            return Refusal("unreadable", "a character of it is broken", _named_in(fields))
         numbers = _numbers(row)
         if isinstance(numbers, Refusal):
-            return numbers
+            return numbers._replace(protects=_named_in(fields))
         finess, siret, key = numbers
         territory = row["territory"] or _territory(row["commune"])
-        if self._wanted and territory not in self._wanted:
-            return None
+        if self._wanted and territory and territory not in self._wanted:
+            return None  # one that tells no territory is refused below, which protects it
         fault = self._fault(row, territory)
         if fault is not None:
             return fault._replace(protects=(key,))
@@ -117,6 +118,13 @@ def _numbers(row: Mapping[str, str]) -> tuple[str | None, str | None, str] | Ref
         return Refusal("siret", f"“{row['siret'][:20]}” is no SIRET")
     key = f"1{finess}" if finess else f"3{siret}" if siret else own_key(row["id"])
     return (finess, siret, key) if key else Refusal("structure", "neither finess, siret nor id")
+
+
+def _named_in(fields: Sequence[str]) -> tuple[str, ...]:
+    """Return every key that a field of a row may be: a row that cannot be read protects them."""
+    words = {text.strip() for text in fields} - {""}
+    numbers = [(f"1{finess_number(word)}", f"3{siret_number(word)}") for word in words]
+    return (*(own_key(word) for word in words), *(key for keys in numbers for key in keys))
 
 
 def own_key(name: str) -> str:

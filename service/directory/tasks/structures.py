@@ -23,6 +23,7 @@ from service.directory.tasks.repository.entries import KnownOrganization, Origin
 from service.directory.tasks.repository.ledger import Import
 from service.directory.tasks.rows import Row, RowReader, own_key, separator
 from service.directory.tasks.tally import Report, Tally
+from service.directory.tasks.vanishing import alarming, doubted
 from service.identity import follow_organization
 from service.kernel import events
 from service.kernel.db import Database, UnitOfWork
@@ -48,7 +49,7 @@ async def import_structures(
     """Import a CSV of structures: all of it, or nothing if anything goes wrong.
 
     A dry run does the same and undoes it. Raises `ImportRefused`: unknown territory, unreadable
-    file, missing column.
+    file, missing column, too much vanished.
     """
     source = inspect(path, progress)
     wanted = Filter(territories=options.wanted.territories)
@@ -60,6 +61,7 @@ async def import_structures(
         already = not options.dry_run and _is_done(last, source)
         if not already:
             await _import(uow, source, state, wanted, known, progress)
+            await _end(uow, state, wanted, options)
             if options.dry_run:
                 await uow.rollback()
             else:
@@ -89,13 +91,12 @@ async def _import(
     known: frozenset[str],
     progress: Progress,
 ) -> None:
-    """Write communities, then the others, who may belong to them; then end what vanished."""
+    """Write communities, then the others, who may belong to them."""
     for communities in (True, False):
         rows = _sorted_out(source, state, wanted, known, communities=communities)
         while batch := list(islice(rows, BATCH)):
             await _write(uow, state, batch)
             progress("Importing", batch[-1][0], source.lines)
-    await _end(uow, state, wanted)
 
 
 def _sorted_out(
@@ -250,11 +251,20 @@ def _values(row: Row, communities: dict[str, UUID]) -> dict[str, Any]:
     return values
 
 
-async def _end(uow: UnitOfWork, state: _State, wanted: Filter) -> None:
-    """Deactivate what the file lacks, in the territories that it is about."""
+async def _end(uow: UnitOfWork, state: _State, wanted: Filter, options: Options) -> None:
+    """Deactivate what the file lacks, in the territories that it is about; unless it is too much.
+
+    What is new is counted apart: the file is believed by what it says of what was there.
+    """
     about = set(wanted.territories) or state.territories
     listed = await owned.listed(uow, STRUCTURES, sorted(about))
-    gone = [entry_id for entry_id, key in listed if key not in state.named]
+    gone = [entry_id for entry_id, names in listed if not names & state.named]
+    added = state.tally.of("organizations", "new") + state.tally.of("organizations", "reactivated")
+    all_ = max(len(gone), len(listed) - added)
+    nothing = bool(gone) and not state.tally.lines["imported"]
+    if not options.accept_vanished and (nothing or alarming(len(gone), all_)):
+        told = f"lacks {len(gone)} of {all_} structures"
+        raise ImportRefused(doubted(told, dry_run=options.dry_run, kept="Nothing is imported"))
     state.tally.count("organizations", "deactivated", await owned.end(uow, STRUCTURES, gone))
 
 

@@ -20,8 +20,24 @@ from service.kernel.db import Database, UnitOfWork
 Step = Callable[[UnitOfWork, Tally], Awaitable[None]]
 
 _FIRST = UUID(int=0)
-# A file of which a part is missing must not empty the directory.
-_ALARMING, _ALARMING_SHARE = 1_000, 0.2
+# A file of which a part is missing must not empty a directory, not even that of a few villages.
+_ALARMING, _ALARMING_SHARE = 10, 0.2
+
+
+def alarming(gone: int, all_: int) -> bool:
+    """Tell whether so many of all that were there are missing that the file is not believed."""
+    return gone > _ALARMING and gone > all_ * _ALARMING_SHARE
+
+
+def doubted(
+    told: str, *, dry_run: bool = False, kept: str = "All that it names is imported"
+) -> str:
+    """Return the sentence for a file that is not believed: what is told of it, and what to do."""
+    done = "Dry run: nothing is written, and an import would stop here" if dry_run else kept
+    return (
+        f"This file {told}: is it complete? {done}; to deactivate what it lacks, run again with"
+        " --accept-vanished."
+    )
 
 
 class Vanishing:
@@ -31,23 +47,29 @@ class Vanishing:
         self._database, self._source, self._wanted = database, source, wanted
         self._named: Callable[[str], bool] = file.named
 
-    async def refuse_too_many(self) -> None:
-        """Refuse a file that lacks a fifth of the practitioners, and more than a thousand."""
-        all_, gone = 0, 0
-        async for size, missing in self._people():
-            all_, gone = all_ + size, gone + len(missing)
-        if gone > _ALARMING and gone > all_ * _ALARMING_SHARE:
-            raise ImportRefused(
-                f"This file lacks {gone} of {all_} practitioners: is it complete? All that it names"
-                " is imported; to deactivate the others, run again with --accept-vanished."
-            )
+    async def refuse_too_many(self, tally: Tally, *, dry_run: bool) -> None:
+        """Refuse a file that lacks too much of what was there, or of which nothing is imported."""
+        if not tally.lines["imported"]:
+            async for _ in self.steps():
+                told = "names nobody who is wanted, and there are some"
+                kept = "Nothing is imported"
+                raise ImportRefused(doubted(told, dry_run=dry_run, kept=kept))
+        for kind, pages in (("practitioners", self._people()), ("locations", self._places())):
+            all_, gone = 0, 0
+            async for size, missing in pages:
+                all_, gone = all_ + size, gone + len(missing)
+            if not dry_run:  # else what is new is not there yet
+                added = tally.of(kind, "new") + tally.of(kind, "reactivated")
+                all_ = max(gone, all_ - added)
+            if alarming(gone, all_):
+                raise ImportRefused(doubted(f"lacks {gone} of {all_} {kind}", dry_run=dry_run))
 
     async def steps(self) -> AsyncIterator[Step]:
         """Yield what is to be done, one transaction each: people, places, then work."""
         async for _, people in self._people():
             if people:
                 yield partial(_end_people, self._source, people)
-        async for places in self._places():
+        async for _, places in self._places():
             if places:
                 yield partial(_end_places, self._source, places)
         async for work in self._work():
@@ -65,14 +87,15 @@ class Vanishing:
             full = len(page) == PAGE
             after = page[-1][0] if full else after
 
-    async def _places(self) -> AsyncIterator[list[tuple[UUID, UUID]]]:
-        """Yield places and their organizations, page by page, that are gone."""
+    async def _places(self) -> AsyncIterator[tuple[int, list[tuple[UUID, UUID]]]]:
+        """Yield, page by page, how many places are in scope, and which (with whose) are gone."""
         after, full = _FIRST, True
         while full:
             async with self._database.unit_of_work() as uow:
                 page = await vanished.places(uow, self._source, self._wanted, after=after)
-            ours = ((entry_id, key, owner) for entry_id, key, owner, in_scope in page if in_scope)
-            yield [(entry_id, owner) for entry_id, key, owner in ours if not self._named(key)]
+            ours = [(entry_id, key, owner) for entry_id, key, owner, in_scope in page if in_scope]
+            gone = [(entry_id, owner) for entry_id, key, owner in ours if not self._named(key)]
+            yield len(ours), gone
             full = len(page) == PAGE
             after = page[-1][0] if full else after
 

@@ -20,7 +20,7 @@ _AMEND = (
     .values(active=or_(_o.active, _o.source_digest.is_(None)), version=_o.version + 1)
     .returning(_o.cpts_ids)
 )
-_LISTED = select(_o.id, _o.source_key).where(
+_LISTED = select(_o.id, _o.source_key, _o.finess, _o.siret).where(
     _o.source == bind("n_source", Text),
     _o.source_digest.is_not(None),
     _o.territory == func.any(texts("territories")),
@@ -53,10 +53,10 @@ async def amend(
 
 async def listed(
     uow: UnitOfWork, source: str, territories: Sequence[str]
-) -> list[tuple[UUID, str]]:
-    """Return the organizations (id, key) of a source in these territories."""
+) -> list[tuple[UUID, set[str]]]:
+    """Return the organizations of a source in these territories: id, and its possible keys."""
     rows = await uow.execute(_LISTED, {"n_source": source, "territories": list(territories)})
-    return [(row.id, row.source_key) for row in rows]
+    return [(row.id, {row.source_key, f"1{row.finess}", f"3{row.siret}"}) for row in rows]
 
 
 async def end(uow: UnitOfWork, source: str, ids: Sequence[UUID]) -> int:
