@@ -305,6 +305,9 @@ def import_extract(
     source_date: SourceDate = None,
     dry_run: DryRun = False,
     accept_vanished: AcceptVanished = False,
+    accept_older: Annotated[
+        bool, typer.Option("--accept-older", help="Though the last import was of later data.")
+    ] = False,
 ) -> None:
     """Import the free national extract (PS_LibreAcces_Personne_activite); goes on where it ended.
 
@@ -322,6 +325,7 @@ def import_extract(
             source_date=source_date,
             dry_run=dry_run,
             accept_vanished=accept_vanished,
+            accept_older=accept_older,
         )
     except ImportRefused as refusal:
         raise Refused(str(refusal)) from None

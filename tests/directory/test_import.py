@@ -391,6 +391,23 @@ async def test_too_many_broken_lines(desk: Desk, monkeypatch: pytest.MonkeyPatch
         await desk.extract(LEA, *broken)
 
 
+@pytest.mark.parametrize("dry_run", [True, False])
+async def test_an_older_file_undoes_nothing(desk: Desk, *, dry_run: bool) -> None:
+    """Refused by the dates, whatever the filters; the same file again is no other one."""
+    await desk.extract(LEA, ZOE)
+    old = desk.folder / "extract_202501010000.txt"
+    old.write_text(text([{**LEA, "Nom d'exercice": "ANCIENNE"}, ZOE]), encoding="utf-8")
+    for wanted in (Filter(), Filter(("36",))):
+        with pytest.raises(
+            ImportRefused, match=r"is of 2025-01-01, and the last import, .* of 2026"
+        ):
+            await desk.file(old, wanted, dry_run=dry_run)
+    assert (await desk.person(LEA["Identifiant PP"])).family_name == "ÉPREUVE"
+    assert (await desk.extract(LEA, ZOE)).already
+    report = await desk.file(old, accept_older=True)
+    assert entries(report, "practitioners") == {"changed": 1, "unchanged": 1}
+
+
 async def test_an_import_that_was_given_up_does_not_go_on(desk: Desk) -> None:
     """One import of a source at a time: the later one wins, the other is told."""
     ids = [new_id(), new_id()]

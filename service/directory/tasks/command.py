@@ -33,10 +33,11 @@ def extract(
     source_date: str | None = None,
     dry_run: bool = False,
     accept_vanished: bool = False,
+    accept_older: bool = False,
 ) -> None:
     """Import the national extract; each filter may be repeated, or list codes between commas."""
     wanted = Filter(_codes(territories), _codes(professions), _codes(specialties))
-    options = Options(wanted, _day(source_date), dry_run, accept_vanished)
+    options = Options(wanted, _day(source_date), dry_run, accept_vanished, accept_older)
     _show(_run(lambda database, told: import_extract(database, file, options, told)))
 
 

@@ -48,6 +48,7 @@ class Options:
     source_date: date | None = None
     dry_run: bool = False
     accept_vanished: bool = False
+    accept_older: bool = False
 
 
 async def import_extract(
@@ -56,13 +57,15 @@ async def import_extract(
     """Import the national extract, or go on with an import of it that was ended.
 
     A dry run counts and writes nothing. Raises `ImportRefused`: unknown territory, unreadable file,
-    missing column, another import at work, too much vanished.
+    missing column, older than the last one, another import at work, too much vanished.
     """
     async with database.unit_of_work() as uow:
         territories = await ledger.territory_codes(uow)
     check_territories(options.wanted, territories)
     source = inspect(path, progress)
     reader = Reader(source.header, options.wanted, territories)
+    async with database.unit_of_work() as uow:
+        await _refuse_older(uow, source, options)
     found = None if options.dry_run else await _begun(database, source, options)
     if found is not None and found.state == "done":
         return _report(source, options, Tally.read(found.counts), already=True)
@@ -74,6 +77,20 @@ def check_territories(wanted: Filter, known: frozenset[str]) -> None:
     for code in wanted.territories:
         if code not in known:
             raise ImportRefused(f"{TerritoryNotFound.title.rstrip('.')}: {code}.")
+
+
+async def _refuse_older(uow: UnitOfWork, source: Source, options: Options) -> None:
+    """Refuse data from before those of the last import, of whatever filter."""
+    last = await ledger.latest(uow, NATIONAL)
+    dated = options.source_date or date_of(source)
+    if last is None or last.file_digest == source.digest or options.accept_older:
+        return
+    if dated < last.source_date:
+        raise ImportRefused(
+            f"{source.name} is of {dated.isoformat()}, and the last import, {last.file_name}, of"
+            f" {last.source_date.isoformat()}: what is newer would be undone. If that is meant,"
+            " run again with --accept-older."
+        )
 
 
 async def _begun(database: Database, source: Source, options: Options) -> Import:

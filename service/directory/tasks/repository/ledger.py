@@ -41,6 +41,13 @@ _LAST = (
     .order_by(_i.started_at.desc(), _i.id.desc())
     .limit(1)
 )
+# Of any filter, and also if it was given up: it has written what it read.
+_LATEST = (
+    select(_i.file_name, _i.file_digest, _i.source_date)
+    .where(_i.source == bind("n_source", Text))
+    .order_by(_i.started_at.desc(), _i.id.desc())
+    .limit(1)
+)
 _ABANDON = (
     update(directory_imports)
     .where(_i.source == bind("n_source", Text), _i.state == "running")
@@ -74,6 +81,11 @@ async def last(uow: UnitOfWork, source: str, wanted: str) -> Import | None:
     rows = await uow.execute(_LAST, {"n_source": source, "n_filter": wanted})
     row = rows.mappings().one_or_none()
     return None if row is None else Import(**row)
+
+
+async def latest(uow: UnitOfWork, source: str) -> Any | None:
+    """Return the file of the import of a source that was begun last: name, digest, date."""
+    return (await uow.single(_LATEST, {"n_source": source})).one_or_none()
 
 
 async def start(
