@@ -379,7 +379,7 @@ async def end_absence(uow: UnitOfWork, absence_id: UUID) -> bool:
     return (await uow.execute(_END_ABSENCE, {"absence_id": absence_id})).rowcount == 1
 
 
-# A lock, not a change: `bookings.cancel` locks them one by one, between slots (design §4.5).
+# A lock, not a change: `bookings.cancel` locks them one by one, between slots (ADR 7).
 _LOCK_BOOKINGS = (
     text(
         """SELECT id FROM bookings

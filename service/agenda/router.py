@@ -139,7 +139,7 @@ async def declare_absence(
     body: AbsenceIn,
     response: Response,
 ) -> AbsenceOut:
-    """Withdraw the free slots of a range and cancel the booked ones, each with its one notice."""
+    """Withdraw the free slots of a range and cancel the booked ones, each told by one event."""
     absence = await once.create(
         uow,
         lambda: usecases.declare_absence(

@@ -150,7 +150,7 @@ class Vital(StrEnum):
     WARN = "warn"
 
 
-# Design §2, Safety. A motive of one family is named by its prefix.
+# What a vital emergency is. A motive of one family is named by its prefix.
 VITAL: Mapping[str, Vital] = {
     "P0": Vital.REFUSE,
     "R1": Vital.REFUSE,

@@ -29,7 +29,7 @@ FreeText = Annotated[
 class ReasonIn(Body):
     """Why the patient comes."""
 
-    motive: str | None = Field(None, examples=["M03.14"], description="National list `motif`.")
+    motive: str | None = Field(None, examples=["M03.14"], description="Code list `motives`.")
     text: FreeText | None = None
 
     @field_validator("motive")
@@ -223,7 +223,9 @@ class BookingOut(Answer):
     location: LocationCard
     territory: str
     patient_file_id: UUID
-    patient: PatientOut | None = Field(None, description="Given when a booking is read.")
+    patient: PatientOut | None = Field(
+        None, description="In the answers to GET, lists too. Null elsewhere: the sender knows."
+    )
     case_id: str | None
     call_id: UUID | None
     motive: str | None

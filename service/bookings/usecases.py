@@ -94,7 +94,7 @@ def _named(blocking: list[UUID]) -> dict[str, Any]:
 
 
 async def _why_not(uow: UnitOfWork, actor: Actor, asked: BookingRequest) -> DomainError | None:
-    """Ask, in the order of answers (design §8), what stood in the way."""
+    """Ask, in the order of answers, what stood in the way."""
     await ensure_live(uow, actor)
     call = None if asked.call_id is None else await calls.readable(uow, actor, asked.call_id)
     file_id = asked.patient_file_id or (call.patient_file_id if call else None)

@@ -67,7 +67,7 @@ class Otherwise(StrEnum):
 
 
 class CallState(StrEnum):
-    """States of a call (design §2). `void`: opened by mistake, counts nowhere."""
+    """States of a call; docs/states.md says what leads where. `void`: opened by mistake."""
 
     OPEN = "open"
     AWAITING_CALLBACK = "awaiting_callback"

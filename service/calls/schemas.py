@@ -83,11 +83,13 @@ class CallIn(Body):
     territory: str | None = Field(
         None, max_length=3, description="Default: the centre's own territory."
     )
-    caller_type: CallerType | None = None
+    caller_type: CallerType | None = Field(None, description="Code list `caller_types`.")
     cpts_id: UUID | None = Field(None, description="Community of the patient's commune.")
-    motive: Motive = DEFAULT_MOTIVE
-    priority: Priority = Field(DEFAULT_PRIORITY, description="P0 to P3, NR.")
-    care_level: CareLevel | None = Field(None, description="R1 to R4.")
+    motive: Motive = Field(DEFAULT_MOTIVE, description="Code list `motives`.")
+    priority: Priority = Field(
+        DEFAULT_PRIORITY, description="Code list `priorities`: P0 to P3; NR, not regulated."
+    )
+    care_level: CareLevel | None = Field(None, description="Code list `care_levels`: R1 to R4.")
     patient_file_id: UUID | None = None
     case_id: CaseId | None = None
     callback_requested: bool = Field(

@@ -1,7 +1,7 @@
 """The files of a demo beside its data: secret keys, passwords, and the credentials of its clients.
 
     D/keys.json             the secret keys that the rows are written with
-    D/demo-clients.json     the demo's address and every client's credentials (design §6)
+    D/demo-clients.json     the demo's address and every client's credentials
     D/secrets/snp_app       password of the application role, on a server that is not embedded
 
 Each is written whole or not at all, and only its owner may read it.

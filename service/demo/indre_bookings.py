@@ -1,8 +1,7 @@
 """Appointments: each oriented call gets a seat, as a regulator would choose it on the line.
 
 Soon and near, always within 48 hours (the rule of the SAS); half of the patients are seen within
-about five hours (`reference/snp-practice.md` §3.3). Seats given back by a cancellation are given
-again.
+about five hours. Seats given back by a cancellation are given again.
 """
 
 from bisect import bisect_left

@@ -1,9 +1,9 @@
 """What calls are like: shares of ages, callers, motives, priorities.
 
-Ages, sexes and groups of motives are those of `reference/snp-practice.md` §3.3 (assumptions shaped
-by published anchors: simulated). The national list (HubSante.motif) has no code for most groups, so
-each is spread over the codes a regulation centre would use. `M03.12` (trouble breathing) would be
-refused as vital: coughs and colds are therefore "fever, infection".
+Ages, sexes and groups of motives are assumptions shaped by published anchors: simulated. The
+national list (HubSante.motif) has no code for most groups, so each is spread over the codes a
+regulation centre would use. `M03.12` (trouble breathing) would be refused as vital: coughs and
+colds are therefore "fever, infection".
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """Outcomes of a call (design §2), in the order of the bits of `calls.outcome_mask`."""
+    """Outcomes of a call, in the order of the bits of `calls.outcome_mask`."""
 
     MEDICAL_ADVICE = "medical_advice"
     SLOT_ORIENTATION = "slot_orientation"

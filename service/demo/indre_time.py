@@ -1,9 +1,9 @@
 """When the Indre calls in 2022: calendar and rhythms, in the local time of Europe/Paris.
 
-Sources (all in `reference/snp-practice.md` of the project's notes; the curves are assumptions
-shaped by them, so everything drawn from them is called simulated): §3.3 shares of months and of
-weekday hours 8-20; §3.1 calls per hour of the Somme (9 an hour on weekdays from 20 h, falling to
-midnight; 16 on Saturday; 18 on Sunday). Monday's and the holidays' factors are assumptions.
+Sources (the curves are assumptions shaped by them, so everything drawn from them is called
+simulated): published shares of months and of weekday hours 8-20; calls per hour of the Somme (9 an
+hour on weekdays from 20 h, falling to midnight; 16 on Saturday; 18 on Sunday). Monday's and the
+holidays' factors are assumptions.
 """
 
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ FARTHEST_KM = 200
 
 
 class OrganizationType(StrEnum):
-    """Kinds of organization (design §2)."""
+    """Kinds of organization. `msp`, `cds`: group practices; `sos`: doctors who visit at home."""
 
     CPTS = "cpts"
     SAS = "sas"

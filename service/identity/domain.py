@@ -11,7 +11,7 @@ from service.kernel.events import Origin
 
 
 class Role(StrEnum):
-    """Roles of design §7; one per token."""
+    """Who a caller is; one per token. docs/roles.md says what each may do."""
 
     REGULATOR = "regulator"
     OSNP = "osnp"

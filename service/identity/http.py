@@ -1,6 +1,6 @@
 """The doorman: a route class that answers 401 and 403 before the body is read, and the actor.
 
-Order of answers (design §8): 401, 403, 413/415/400, then the body's own rules.
+Order of answers: 401, 403, 413/415/400, then the body's own rules.
 """
 
 from collections.abc import Callable, Coroutine

@@ -81,8 +81,9 @@ async def token(
 
 
 def _sentence(refusal: DomainError) -> str:
-    choices = refusal.extra.get("grants")
-    return f"{refusal.detail or refusal.title}" + (f" Yours: {choices}." if choices else "")
+    told = refusal.detail or refusal.title
+    yours = refusal.extra.get("grants")
+    return f"{told} Yours: {', '.join(yours)}." if isinstance(yours, list) and yours else told
 
 
 def _basic(authorization: str | None) -> tuple[str, str] | None:

@@ -39,7 +39,9 @@ class MeOut(Answer):
     role: Role
     organization: MyOrganizationOut
     territories: list[str]
-    practitioner_id: UUID | None
-    practitioner_ids: list[UUID]
+    practitioner_id: UUID | None = Field(
+        description="Whom I act for, when it is one: always for a doctor. Else null."
+    )
+    practitioner_ids: list[UUID] = Field(description="All whom I act for: a delegate's doctors.")
     cpts_ids: list[UUID]
     person: dict[str, str] | None = Field(description="As asserted by the software, not proven.")

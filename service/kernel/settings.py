@@ -53,7 +53,7 @@ class Settings(BaseSettings):
         "INFO", description="Least severe level that is logged."
     )
     log_format: Literal["json", "console"] = Field(
-        "json", description="One line an event: `json`, or `console` for people."
+        "json", description="JSON, one line an event; `console` is for reading on a terminal."
     )
 
 

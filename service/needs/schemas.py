@@ -36,7 +36,7 @@ class NeedIn(Body):
         }
     )
 
-    motive: str = Field(examples=["M03.14"], description="National list `motif`.")
+    motive: str = Field(examples=["M03.14"], description="Code list `motives`.")
     commune: CommuneCode = Field(description="INSEE code of where the patient is.")
     from_: Instant = Field(alias="from", description="The wanted window: its start.")
     to: Instant = Field(description="Its end, excluded; at most 14 days later.")

@@ -52,7 +52,7 @@ PLAIN = (
 
 
 def readable() -> ColumnElement[bool]:
-    """Who may read a file (design §7): those who opened it or booked on it, and the doctor's side.
+    """Who may read a file: those who opened it or booked on it, and the doctor's side.
 
     Parameters: `slots.parts.caller`, or `repository.reader`.
     """

@@ -60,7 +60,7 @@ CALLER = Viewer(
 
 
 def visible(viewer: Viewer = CALLER, *, own: bool = True) -> ColumnElement[bool]:
-    """The rule of who sees a slot, over columns of the slot row only (design §2).
+    """The rule of who sees a slot, over columns of the slot row only.
 
     Labels add up: PUBLIC admits any booking role granted in the slot's territory; PRO professionals
     and regulation granted there; SNP regulation granted there; CPTS the members of the named

@@ -134,10 +134,16 @@ async def search(
     to: Annotated[Instant | None, Query(description="Default: from + 72 h; at most 14 d.")] = None,
     territory: Annotated[str | None, Query(max_length=3, examples=["36"])] = None,
     near: Annotated[
-        str | None, Query(description="`latitude,longitude`", examples=["46.81,1.69"])
+        str | None,
+        Query(description="`latitude,longitude`; wins over `commune`.", examples=["46.81,1.69"]),
     ] = None,
-    commune: Annotated[str | None, Query(description="INSEE code", examples=["36044"])] = None,
-    radius_km: Annotated[float | None, Query(gt=0, le=RADIUS_LONGEST_KM)] = None,
+    commune: Annotated[str | None, Query(description="INSEE code.", examples=["36044"])] = None,
+    radius_km: Annotated[
+        float | None,
+        Query(
+            gt=0, le=RADIUS_LONGEST_KM, description="Default: the territory's `default_radius_km`."
+        ),
+    ] = None,
     mode: Mode | None = None,
     specialty: Annotated[str | None, Query(max_length=10)] = None,
     cpts: UUID | None = None,

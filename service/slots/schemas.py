@@ -167,7 +167,10 @@ class HoldIn(Body):
 class VisibilityWarning(Answer):
     """Why nobody, or fewer than meant, could see or book the slot."""
 
-    code: str
+    code: str = Field(
+        description="`nobody-can-see`, `cpts-not-named`, `cpts-without-label`,"
+        " `narrowing-without-effect`, `walk-in`."
+    )
     detail: str
 
 

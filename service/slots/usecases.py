@@ -475,7 +475,7 @@ async def withdraw(uow: UnitOfWork, actor: Actor, slot_id: UUID, expected: Expec
 
 
 async def lock_practitioner(uow: UnitOfWork, practitioner_id: UUID | None) -> None:
-    """Let the publishers of one agenda take turns; first of all locks (design §4.5)."""
+    """Let the publishers of one agenda take turns; first of all locks (ADR 7)."""
     if practitioner_id is not None:
         await repository.lock_practitioners(uow, [practitioner_id])
 

@@ -180,6 +180,7 @@ async def test_the_scope_picks_one_of_several_grants(world: World) -> None:
     ambiguous = _refused(await _ask(caller), 400, "invalid_scope")
     for choice in ("role:regulator", "role:osnp", "role:pharmacist", f"organization:{pharmacy}"):
         assert choice in ambiguous["error_description"]
+    assert not set("[]'") & set(ambiguous["error_description"])  # a sentence, not Python
     sas = f"organization:{caller.organization_id}"
     for scope in (sas, "role:arm", f"role:osnp organization:{pharmacy}", "openid", "role"):
         _refused(await _ask(caller, scope=scope), 400, "invalid_scope")

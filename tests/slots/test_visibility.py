@@ -1,4 +1,4 @@
-"""Who sees a slot: the rule of design §2, as a table of cases and against an oracle."""
+"""Who sees a slot: the rule as a table of cases and against an oracle."""
 
 import random
 from collections.abc import Mapping, Sequence
@@ -180,7 +180,7 @@ class Labelled:
 
 
 def sees(viewer: Viewer, slot: Labelled) -> bool:
-    """Say who sees a slot, word by word as design §2 does."""
+    """Say who sees a slot, word by word as the rule does."""
     role, organization = viewer.caller.role, viewer.caller.organization_id
     here = slot.territory in viewer.territories
     # "organization_types and organization_ids narrow what PRO and CPTS admit, never SNP."

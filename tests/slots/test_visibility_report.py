@@ -155,7 +155,7 @@ async def test_only_the_own_side_asks(world: World) -> None:
 async def test_the_counts_agree_with_the_sentence_and_with_what_each_can_read(
     database: Database, http: httpx.AsyncClient
 ) -> None:
-    """The rule over columns of grants = the rule over parameters = the oracle of design §2."""
+    """The rule over columns of grants = the rule over parameters = the oracle."""
     draw = random.Random(random.getrandbits(32))
     worlds = [await World(database, http).begin() for _ in range(3)]
     communities = [new_id() for _ in range(3)]

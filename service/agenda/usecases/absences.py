@@ -52,7 +52,7 @@ async def declare_absence(
 async def _lock_range(
     uow: UnitOfWork, practitioner_id: UUID, from_: datetime, to: datetime
 ) -> tuple[list[UUID], list[Any]] | None:
-    """Lock bookings, then slots (design §4.5); None when a booking came in between."""
+    """Lock bookings, then slots (ADR 7); None when a booking came in between."""
     await slots.lock_practitioner(uow, practitioner_id)
     booked = await repository.lock_bookings(uow, practitioner_id, from_, to)
     rows = await slots.lock_range(uow, practitioner_id, from_, to)

@@ -1,7 +1,7 @@
 """How call-backs were kept.
 
 Calls count by reception, void ones not at all. A delay runs from entering the call-back queue to
-the first attempt, answered or not (design §8), of the calls that were attempted.
+the first attempt, answered or not, of the calls that were attempted.
 """
 
 from collections.abc import Mapping

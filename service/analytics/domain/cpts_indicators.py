@@ -1,7 +1,7 @@
 """What a community reports: doctors taking part, and requests of the SAS that led somewhere.
 
 The wording is ours: the annex of the agreement between communities and health insurance (ACI) was
-not at hand, only its summaries (`reference/snp-practice.md` §5). Nothing here is the legal text.
+not at hand, only summaries of it. Nothing here is the legal text.
 
 Doctors count by the start of slots and appointments, in their territory or in the communities of
 the organization that receives; requests by the reception of the call, in its territory or its

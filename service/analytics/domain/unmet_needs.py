@@ -35,7 +35,7 @@ class PeriodTooLong(Invalid):
     """These figures name each day."""
 
     code = "period-too-long"
-    title = f"These figures are for {LONGEST_DAYS} days at most."
+    title = f"Unmet needs are counted over {LONGEST_DAYS} days at most."
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,7 +113,7 @@ def _any(state: BookingState) -> ColumnElement[Any]:
     return func.coalesce(func.bool_or(_b.state == constant(state.value)), false())
 
 
-# A booking orients its call, for ever (design §8): no other call needs to be looked up.
+# A booking orients its call, for ever: no other call needs to be looked up.
 _LED_TO = (
     select(
         func.min(_b.starts_at).label("first_start"),

@@ -29,7 +29,7 @@ _LOCK = select(_b.id).where(_b.id == bind("booking_id", Uuid)).with_for_update()
 
 
 async def lock(uow: UnitOfWork, booking_id: UUID) -> None:
-    """Lock a booking row: first of all, before any slot (design §4.5)."""
+    """Lock a booking row: first of all, before any slot (ADR 7)."""
     await uow.execute(_LOCK, {"booking_id": booking_id})
 
 

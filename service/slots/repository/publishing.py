@@ -32,7 +32,7 @@ _LOCK_PRACTITIONERS = text(
 
 
 async def lock_practitioners(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
-    """Lock practitioner rows first: publishers of one agenda take turns (design §4.5)."""
+    """Lock practitioner rows first: publishers of one agenda take turns (ADR 7)."""
     await uow.execute(_LOCK_PRACTITIONERS, {"ids": sorted(set(ids))})
 
 
