@@ -7,7 +7,7 @@ container must not load the whole service every few seconds.
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -20,6 +20,7 @@ from typer.exceptions import TyperException
 from service.kernel.settings import Settings
 
 if TYPE_CHECKING:
+    from service.directory import Organization
     from service.identity import Role
     from service.kernel.db import Database, UnitOfWork
 
@@ -38,7 +39,7 @@ app.add_typer(keys, name="keys")
 app.add_typer(clients, name="clients")
 sessions = typer.Typer(help="Sessions: weekly slots of doctors.", no_args_is_help=True)
 app.add_typer(sessions, name="sessions")
-entries = typer.Typer(help="Imports into the directory.", no_args_is_help=True)
+entries = typer.Typer(help="The directory: look into it, import.", no_args_is_help=True)
 app.add_typer(entries, name="directory")
 
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Default: SNP_PORT.")]
@@ -243,20 +244,10 @@ def create_client(
 @clients.command("list")
 def list_clients() -> None:
     """List clients and their grants in force."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
     from service import identity
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for title in ("id", "name", "role", "territories", "organization", "until", "revoked"):
-        table.add_column(title, overflow="fold")
-    for row in _in_database(identity.list_clients):
-        table.add_row(*_cells(row))
-    # What reads a pipe wants each client on one line.
-    width = None if sys.stdout.isatty() else _WIDE
-    Console(width=width, highlight=False, markup=False).print(table)
+    titles = ("id", "name", "role", "territories", "organization", "until", "revoked")
+    _show_table(titles, map(_cells, _in_database(identity.list_clients)))
 
 
 @clients.command("rotate")
@@ -281,7 +272,7 @@ def revoke_client(client_id: UUID) -> None:
     typer.echo(f"Client {client_id} is revoked.")
 
 
-# --- imports into the directory -------------------------------------------------------------------
+# --- the directory --------------------------------------------------------------------------------
 
 File = Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Plain, gzip or zip.")]
 Territories = Annotated[
@@ -294,6 +285,37 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Count; write nothing.")
 AcceptVanished = Annotated[
     bool, typer.Option("--accept-vanished", help="Though the file lacks a fifth of them, or all.")
 ]
+
+
+@entries.command("organizations")
+def list_organizations(
+    territory: Annotated[str, typer.Option(help="Such as 36.")],
+    kind: Annotated[str | None, typer.Option("--type", help="Such as sas, pharmacy.")] = None,
+) -> None:
+    """List a territory's active organizations, with the ids that `snp clients create` wants."""
+    from service import directory
+    from service.kernel.paging import MAX_LIMIT, PageRequest
+
+    kinds = directory.OrganizationType
+    if kind is not None and kind not in set(kinds):
+        raise Refused(f"No type is called {kind}: choose among {', '.join(kinds)}.")
+    wanted = {"territory": territory, "type": kind, "active": True}
+
+    async def work(uow: "UnitOfWork") -> "list[Organization]":
+        await directory.territory(uow, territory)
+        found: list[Organization] = []
+        cursor = None
+        while True:
+            page = await directory.list_organizations(
+                uow, wanted, PageRequest(MAX_LIMIT, cursor, wanted)
+            )
+            found += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return sorted(found, key=lambda entry: (entry.type, entry.name))
+
+    rows = ((str(entry.id), entry.type, entry.name) for entry in _in_database(work))
+    _show_table(("id", "type", "name"), rows)
 
 
 @entries.command("import")
@@ -339,10 +361,15 @@ def import_structures(
     dry_run: DryRun = False,
     accept_vanished: AcceptVanished = False,
 ) -> None:
-    """Import a CSV of structures: type, name, finess, siret, id, commune, territory, phone, cpts.
+    """Import a CSV of structures: the whole list of its territories, not an addition.
 
-    The first line names the columns, in any order; `;` or `,` between them. Needed: type, name, one
-    of finess, siret and id, one of commune and territory. `cpts` holds numbers of CPTS.
+    What an earlier CSV named and this one lacks is DEACTIVATED, in each
+    territory that this one names (or --territory). Try with --dry-run first.
+
+    The first line names the columns, in any order, `;` or `,` between them:
+    type, name; finess, siret or id (a lasting name of your own);
+    commune or territory; phone; cpts (numbers of the CPTS it belongs to).
+    `snp directory organizations` shows the ids.
     """
     from service.directory.tasks import command
     from service.directory.tasks.lines import ImportRefused
@@ -407,6 +434,21 @@ def _with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
             await database.dispose()
 
     return asyncio.run(run())
+
+
+def _show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for title in titles:
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    # What reads a pipe wants each row on one line.
+    width = None if sys.stdout.isatty() else _WIDE
+    Console(width=width, highlight=False, markup=False).print(table)
 
 
 def _show_secret(made: Any) -> None:
