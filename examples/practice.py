@@ -1,9 +1,10 @@
 # ruff: noqa: INP001, PLR2004, T201
 """Practice software: publish a hidden slot, keep it up to date, see who is booked, report.
 
-    python examples/practice.py var/demo/demo-clients.json
+    make client        # or: pip install httpx, the only library it needs
+    .venv-client/bin/python examples/practice.py var/demo/demo-clients.json
 
-The only library is httpx. Everybody is invented; the slot is withdrawn in the end.
+Everybody is invented; the slot is withdrawn in the end.
 """
 
 import json

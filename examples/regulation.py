@@ -1,9 +1,10 @@
 # ruff: noqa: INP001, PLR2004, T201
 """Regulation software (LRM): one call, from opening to closing, with a booking on the way.
 
-    python examples/regulation.py var/demo/demo-clients.json
+    make client        # or: pip install httpx, the only library it needs
+    .venv-client/bin/python examples/regulation.py var/demo/demo-clients.json
 
-The only library is httpx. Everybody is invented; the appointment is given back in the end.
+Everybody is invented; the appointment is given back in the end.
 """
 
 import json

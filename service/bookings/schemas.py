@@ -224,7 +224,7 @@ class BookingOut(Answer):
     territory: str
     patient_file_id: UUID
     patient: PatientOut | None = Field(
-        None, description="In the answers to GET, lists too. Null elsewhere: the sender knows."
+        None, description="Null in the answer to POST /v1/bookings: GET and lists show it."
     )
     case_id: str | None
     call_id: UUID | None
