@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Practice software with curl: publish a hidden slot, amend it, look at the agenda, withdraw it.
+# Practice software with curl: publish a hidden slot, amend it, look at the agenda, withdraw it,
+# report what happened to those who were booked.
 #
 #     examples/practice.sh var/demo/demo-clients.json
 #
@@ -66,3 +67,14 @@ echo "withdrawn"
 
 # Who is booked with me, newest first; `updated_since` tells what changed since the last look.
 ask "/v1/bookings?state=booked&limit=5" | pick "'appointments: %d' % len(it['items'])"
+
+# What is booked and has begun asks for a report. Polling: ask for what changed since last time.
+NOW=$(date -u +%Y-%m-%dT%H:%M:%SZ)
+ask /v1/bookings --get --data-urlencode "state=booked" --data-urlencode "to=$NOW" |
+  pick "'\n'.join(booking['id'] for booking in it['items'])" |
+  while read -r BOOKING; do
+    if [ -n "$BOOKING" ]; then
+      echo '{"state": "fulfilled"}' | ask "/v1/bookings/$BOOKING/report" --request PUT "${json[@]}" |
+        pick "'reported: ' + it['state']"
+    fi
+  done

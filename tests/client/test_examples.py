@@ -63,8 +63,9 @@ async def test_a_practice_keeps_its_agenda(
     assert "withdrawn" in said
 
 
+@pytest.mark.parametrize("script", ["practice.sh", "practice.py"])
 async def test_a_practice_reports(
-    world: World, base_url: str, tmp_path: Path, clock: Clock
+    world: World, base_url: str, tmp_path: Path, clock: Clock, script: str
 ) -> None:
     await clock.shift(timedelta(hours=-1))
     doctor, regulator = await world.doctor(), await world.regulator()
@@ -75,7 +76,7 @@ async def test_a_practice_reports(
     assert booked.status_code == 201, booked.text
     await clock.shift(timedelta(0))
 
-    said = await run("practice.py", clients_file(tmp_path, base_url, doctor))
+    said = await run(script, clients_file(tmp_path, base_url, doctor))
 
     assert said.endswith("reported: fulfilled\n"), said
     read = await regulator.get(f"/v1/bookings/{booked.json()['id']}")
