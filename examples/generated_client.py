@@ -25,6 +25,7 @@ from snp_broker_client.api.bookings import (
     bookings_cancel,
     bookings_list,
     bookings_read,
+    bookings_report,
     bookings_reschedule,
 )
 from snp_broker_client.api.calls import calls_add_outcome, calls_call_back, calls_close, calls_open
@@ -56,6 +57,8 @@ from snp_broker_client.models import (
     PatientIn,
     Problem,
     ReasonIn,
+    ReportIn,
+    ReportInState,
     ReschedulingIn,
     SearchOut,
     Sex,
@@ -245,6 +248,21 @@ def regulate(regulator: AuthenticatedClient, slot: SlotOut) -> None:
     print(f"call {closed.state}: {', '.join(sorted(str(o.outcome) for o in closed.outcomes))}")
 
 
+def report(doctor: AuthenticatedClient) -> None:
+    """Say of every booking that has begun that the patient came."""
+    begun = answer(
+        bookings_list.sync_detailed(client=doctor, state=BookingState.BOOKED, to=datetime.now(UTC)),
+        BookingPage,
+    )
+    for booking in begun.items:
+        reported = bookings_report.sync_detailed(
+            booking.id,
+            client=doctor,
+            body=ReportIn(state=ReportInState.FULFILLED, sent_to_emergency=False),
+        )
+        print(f"reported {answer(reported, BookingOut).state}")
+
+
 def main(clients: dict[str, Any]) -> None:
     """The whole flow, from both sides."""
     doctor, regulator = sign_in(clients, "doctor"), sign_in(clients, "regulator")
@@ -259,6 +277,7 @@ def main(clients: dict[str, Any]) -> None:
 
     book_and_give_back(regulator, first, second)
     regulate(regulator, first)
+    report(doctor)
 
     today = datetime.now(UTC).date()
     figures = answer(

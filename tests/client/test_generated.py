@@ -4,12 +4,14 @@ import asyncio
 import os
 import re
 import subprocess
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from tests.client.conftest import clients_file
-from tests.support import World
+from tests.conftest import Clock
+from tests.support import World, patient, soon
 
 ROOT = Path(__file__).parents[2]
 PYTHON = ROOT / ".venv-client" / "bin" / "python"
@@ -34,9 +36,14 @@ def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 async def test_the_generated_client_does_the_whole_flow(
-    generated: Path, world: World, base_url: str, tmp_path: Path
+    generated: Path, world: World, base_url: str, tmp_path: Path, clock: Clock
 ) -> None:
+    await clock.shift(timedelta(hours=-1))
     doctor, regulator = await world.doctor(), await world.regulator()
+    begun = await doctor.publish(soon(-0.5))
+    made = await regulator.post("/v1/bookings", {"slot_id": begun["id"], "patient_file": patient()})
+    assert made.status_code == 201, made.text
+    await clock.shift(timedelta(0))
     process = await asyncio.create_subprocess_exec(
         PYTHON,
         ROOT / "examples" / "generated_client.py",
@@ -57,10 +64,11 @@ async def test_the_generated_client_does_the_whole_flow(
     assert said[1:] == [
         "rescheduled and cancelled",
         "call closed: medical_advice, slot_orientation",
+        "reported fulfilled",
         "calls 1, oriented 1, share 1.0",
     ]
     bookings = (await doctor.get("/v1/bookings")).json()["items"]
-    assert [booking["state"] for booking in bookings] == ["booked", "cancelled"]
+    assert [booking["state"] for booking in bookings] == ["booked", "cancelled", "fulfilled"]
 
 
 def test_generated_names_are_words(generated: Path) -> None:
