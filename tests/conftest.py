@@ -1,6 +1,7 @@
 """A real PostgreSQL for every test run: one server per worker, one migrated template database."""
 
 import asyncio
+import json
 import os
 import shutil
 import tempfile
@@ -23,6 +24,7 @@ from service.kernel.ids import new_id
 from service.kernel.migrations import upgrade
 from service.kernel.settings import Settings
 from service.main import create_app
+from tests.demo.processes import Snp, snp
 from tests.support import World, begin_anew
 
 
@@ -179,6 +181,34 @@ async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def base_url(
+    shared_urls: DatabaseUrls, keys: Keys, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[str]:
+    """A server process on the tests' shared database, with the tests' keys."""
+    with snp(
+        tmp_path_factory.mktemp("serving"),
+        *("serve", "--port", "0"),
+        SNP_DATABASE_URL=shared_urls.app,
+        SNP_KEYS=keys.model_dump_json(),
+        SNP_RPPS_CHECK="format",
+        SNP_TOKEN_REQUESTS_PER_MINUTE="0",
+    ) as process:
+        process.wait_until(lambda started: _address(started) is not None)
+        found = _address(process)
+        assert found is not None
+        yield found
+
+
+def _address(process: Snp) -> str | None:
+    for line in process.errors.splitlines():
+        told = json.loads(line)
+        if told.get("event") == "service.started":
+            address: str = told["address"]
+            return address
+    return None
 
 
 @pytest.fixture(autouse=True)

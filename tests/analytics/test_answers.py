@@ -212,7 +212,7 @@ async def test_tables_say_what_json_says(world: World, name: str) -> None:
         assert workbook.headers["vary"] == "Accept"
         assert workbook.headers["cache-control"] == "no-store"
         assert workbook.headers["content-disposition"] == f'attachment; filename="{name}.xlsx"'
-        header, *lines = _sheet(workbook.content)
+        header, *lines = read_sheet(workbook.content)
         assert header[:3] == ["territory", "cpts", "synthetic"]
         assert not rows or header == list(rows[0])
         assert [dict(zip(header, map(_number, line), strict=True)) for line in lines] == [
@@ -252,7 +252,7 @@ def _number(text: str) -> Any:
 _MAIN = "{http://schemas.openxmlformats.org/spreadsheetml/2006/main}"
 
 
-def _sheet(content: bytes) -> list[list[str]]:
+def read_sheet(content: bytes) -> list[list[str]]:
     """Read the one sheet of a workbook; a date becomes the day it stands for."""
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         texts = ElementTree.fromstring(book.read("xl/sharedStrings.xml"))  # noqa: S314  our own
@@ -299,7 +299,7 @@ def test_an_answer_without_groups_keeps_its_header() -> None:
 
 def test_no_text_of_a_workbook_is_a_formula_or_a_link() -> None:
     texts = ["=1+1", "+1", "{=A1}", "http://x", "2022-01", "08", ""]
-    (_, line) = _sheet(Table([f"c{n}" for n in range(len(texts))], [[*texts]]).xlsx())
+    (_, line) = read_sheet(Table([f"c{n}" for n in range(len(texts))], [[*texts]]).xlsx())
     assert line == texts
 
 

@@ -1,0 +1,1 @@
+"""From outside, all the way: real HTTP to a running `snp serve`; the test says what it expects."""
