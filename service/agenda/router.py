@@ -107,7 +107,8 @@ async def amend_session(
 ) -> SessionReport:
     """Change a session and its free slots to come (JSON merge patch). Needs `If-Match`.
 
-    Booked, held and past slots stay. What overlaps now is left out and told in `skipped`.
+    Booked and past slots stay (`changes.kept_slots`). A hold ends when its slot is withdrawn or
+    moves. What overlaps now is left out and told in `skipped`.
     """
     report = await usecases.amend_session(uow, actor, session_id, body.changes(), if_match)
     tag(response, report.session.version)

@@ -22,6 +22,8 @@ from service.agenda.domain import (
     SHOWN,
     SLOTS_A_DAY,
     Absence,
+    Changes,
+    KeptBecause,
     Report,
     Session,
     SessionDraft,
@@ -319,13 +321,24 @@ class SkippedOut(Answer):
     blocking_slots: list[UUID]
 
 
+class KeptOut(Answer):
+    """A slot that the amendment left as it was, because a patient relies on it."""
+
+    slot_id: UUID
+    starts_at: datetime = Field(description="In the territory's zone.")
+    reason: KeptBecause = Field(
+        description="`booked-outside-session`: the session as amended has no such slot any more."
+    )
+
+
 class ChangesOut(Answer):
     """What an amendment did: numbers of slots."""
 
     created: int
     amended: int
     withdrawn: int
-    kept: int = Field(description="Booked or held just now: they stay as they were.")
+    kept: int = Field(description="Booked: they stay as they were.")
+    kept_slots: list[KeptOut] = Field(description=f"The first {SHOWN} of them, by start.")
 
 
 class SessionReport(SessionOut):
@@ -384,12 +397,29 @@ def report_out(report: Report) -> SessionReport:
             "created": report.created,
             "slots": report.slots,
             "skipped": report.skipped,
-            "changes": report.changes,
+            "changes": report.changes and _changes(report.changes, session.zone),
             "visibility_warnings": slots.visibility_warnings(
                 session.audience, walk_in=session.walk_in
             ),
         }
     )
+
+
+def _changes(done: Changes, zone: str) -> dict[str, Any]:
+    return {
+        "created": done.created,
+        "amended": done.amended,
+        "withdrawn": done.withdrawn,
+        "kept": len(done.kept_slots),
+        "kept_slots": [
+            {
+                "slot_id": kept.slot_id,
+                "starts_at": local(kept.starts_at, zone),
+                "reason": kept.reason,
+            }
+            for kept in done.kept_slots[:SHOWN]
+        ],
+    }
 
 
 def absence_out(absence: Absence) -> AbsenceOut:

@@ -558,16 +558,21 @@ _PLACE = (
 async def amend_free(
     uow: UnitOfWork, origin: Origin, rows: Sequence[Any], changes: Mapping[str, Any], place: Place
 ) -> None:
-    """Change the same members of locked slots that are free; their time stays. One event each."""
+    """Change the same members of locked slots that nobody is booked on; their time stays.
+
+    A held one is amended as it would be alone: its holds end when it moves. One event each.
+    """
     if not rows or not changes:
         return
     drafts = [_merged(row, changes) for row in rows]
     moved = _PLACE if "location_id" in changes else ()
     values = _values(drafts[0], place)
     names = (*(name for name in changes if name not in moved), *moved)
-    await repository.amend_all(
-        uow, [row.id for row in rows], {name: values[name] for name in names}
-    )
+    free = [row.id for row in rows if not row.held]
+    await repository.amend_all(uow, free, {name: values[name] for name in names})
+    for row, draft in zip(rows, drafts, strict=True):
+        if row.held:
+            await _amend(uow, row, draft, place if moved else _placed(row))
     facts = [
         _fact(row.id, draft, place, _audience(row)) for row, draft in zip(rows, drafts, strict=True)
     ]

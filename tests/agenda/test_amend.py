@@ -2,11 +2,13 @@
 
 from datetime import timedelta
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from service.kernel import events
 from tests.agenda.support import (
+    Body,
     agenda,
     amended,
     at,
@@ -18,11 +20,15 @@ from tests.agenda.support import (
     weekday,
     weekly,
 )
-from tests.bookings.test_book import booked
+from tests.bookings.test_book import booked, request
 from tests.conftest import Clock
-from tests.support import World, problem
+from tests.support import PARIS, Caller, World, problem
 
 PATH = "/v1/slot-sessions"
+
+
+def _numbers(after: Body) -> Body:
+    return {name: n for name, n in after["changes"].items() if name != "kept_slots"}
 
 
 async def test_members_change_in_place_and_a_booked_slot_keeps_its_own(world: World) -> None:
@@ -33,15 +39,18 @@ async def test_members_change_in_place_and_a_booked_slot_keeps_its_own(world: Wo
     held = found["slots"][14]
     assert (await regulator.post(f"/v1/slots/{held}/holds")).status_code == 201
     after = await amended(doctor, found, visibility=["SNP", "PRO"], note="Salle 3")
-    assert after["changes"] == {"created": 0, "amended": 22, "withdrawn": 0, "kept": 2}
+    assert _numbers(after) == {"created": 0, "amended": 23, "withdrawn": 0, "kept": 1}
+    assert [(k["slot_id"], k["reason"]) for k in after["changes"]["kept_slots"]] == [
+        (middle, "booked")
+    ]
     assert after["slots"] == found["slots"]
     slots = {s["id"]: s for s in await agenda(doctor, "open", "full")}
     assert len(slots) == 24
     for slot_id, slot in slots.items():
-        kept = slot_id in {middle, held}
+        kept = slot_id == middle
         assert slot["note"] == (None if kept else "Salle 3")
         assert slot["visibility"] == (["SNP"] if kept else ["SNP", "PRO"])
-        assert slot["version"] == (2 if slot_id == middle or not kept else 1)
+        assert (slot["version"], slot["held"]) == (2, 1 if slot_id == held else 0)
     async with world.database.unit_of_work() as uow:
         told = await events.history(uow, UUID(found["slots"][0]))
         of_session = await events.history(uow, UUID(found["id"]))
@@ -56,11 +65,11 @@ async def test_later_hours_withdraw_what_falls_out_and_publish_what_comes_in(wor
     first = found["slots"][0]
     await booked(regulator, (await regulator.get(f"/v1/slots/{first}")).json())
     after = await amended(doctor, found, start="14:20", end="15:40")
-    assert after["changes"] == {"created": 2, "amended": 0, "withdrawn": 0, "kept": 1}
+    assert _numbers(after) == {"created": 2, "amended": 0, "withdrawn": 0, "kept": 1}
     slots = await agenda(doctor, "open", "full")
     assert starts(slots) == [at(day, 14, m) for m in (0, 20, 40)] + [at(day, 15), at(day, 15, 20)]
     back = await amended(doctor, after, start="14:00", end="14:40")
-    assert back["changes"] == {"created": 0, "amended": 0, "withdrawn": 3, "kept": 1}
+    assert _numbers(back) == {"created": 0, "amended": 0, "withdrawn": 3, "kept": 1}
     assert starts(await agenda(doctor, "open", "full")) == [at(day, 14), at(day, 14, 20)]
 
 
@@ -70,7 +79,7 @@ async def test_a_new_length_goes_around_what_is_booked(world: World) -> None:
     taken = found["slots"][1]  # 14:20
     await booked(regulator, (await regulator.get(f"/v1/slots/{taken}")).json())
     after = await amended(doctor, found, slot_minutes=30)
-    assert after["changes"] == {"created": 2, "amended": 0, "withdrawn": 5, "kept": 1}
+    assert _numbers(after) == {"created": 2, "amended": 0, "withdrawn": 5, "kept": 1}
     assert after["skipped"] == [
         {
             "date": day.isoformat(),
@@ -99,11 +108,74 @@ async def test_dates_that_overlap_now_are_left_out_and_told(world: World) -> Non
     ]
 
 
+async def _hold(caller: Caller, slot_id: str) -> str:
+    answer = await caller.post(f"/v1/slots/{slot_id}/holds")
+    assert answer.status_code == 201, answer.text
+    hold_id: str = answer.json()["id"]
+    return hold_id
+
+
+async def test_a_held_slot_that_falls_out_of_the_session_is_withdrawn(world: World) -> None:
+    """The doctor gave that day up: whoever is on the line reads it, nobody books it later."""
+    doctor, regulator, day = await world.doctor(), await world.regulator(), in_days(1)
+    found = await made(doctor, session(doctor, day))
+    late, later = found["slots"][1:]
+    hold_id = await _hold(regulator, late)
+    await booked(regulator, {"id": later})
+    after = await amended(doctor, found, end="14:20")
+    assert _numbers(after) == {"created": 0, "amended": 0, "withdrawn": 1, "kept": 1}
+    assert after["changes"]["kept_slots"] == [
+        {
+            "slot_id": later,
+            "starts_at": at(day, 14, 40).astimezone(ZoneInfo(PARIS)).isoformat(),
+            "reason": "booked-outside-session",
+        }
+    ]
+    body = request({"id": late}, hold_id=hold_id)
+    problem(await regulator.post("/v1/bookings", body), 409, "slot-withdrawn")
+    problem(await regulator.delete(f"/v1/holds/{hold_id}"), 404, "hold-not-found")
+    assert starts(await agenda(doctor, "open", "full")) == [at(day, 14), at(day, 14, 40)]
+
+
+@pytest.mark.parametrize("moved", [True, False])
+async def test_a_held_slot_follows_its_session(world: World, *, moved: bool) -> None:
+    """As when that slot alone is amended: its hold ends when it moves, and only then."""
+    doctor, regulator, day = await world.doctor(), await world.regulator(), in_days(1)
+    found = await made(doctor, session(doctor, day))
+    hold_id = await _hold(regulator, found["slots"][0])
+    place = await world.location(doctor.organization_id, (46.9, 1.8)) if moved else None
+    changes = {"location_id": str(place)} if moved else {"note": "Salle 3"}
+    after = await amended(doctor, found, **changes)
+    assert _numbers(after) == {"created": 0, "amended": 3, "withdrawn": 0, "kept": 0}
+    slots = await agenda(doctor)
+    assert {name: {s[name] for s in slots} for name in changes} == {
+        name: {value} for name, value in changes.items()
+    }
+    answer = await regulator.post(
+        "/v1/bookings", request({"id": found["slots"][0]}, hold_id=hold_id)
+    )
+    if moved:
+        problem(answer, 409, "hold-expired")
+    else:
+        assert answer.status_code == 201, answer.text
+
+
+async def test_fewer_seats_end_the_latest_holds(world: World) -> None:
+    doctor, regulator, day = await world.doctor(), await world.regulator(), in_days(1)
+    found = await made(doctor, session(doctor, day, capacity=2))
+    first, second = [await _hold(regulator, found["slots"][0]) for _ in range(2)]
+    await amended(doctor, found, capacity=1)
+    slot = {"id": found["slots"][0]}
+    refused = await regulator.post("/v1/bookings", request(slot, hold_id=second))
+    problem(refused, 409, "hold-expired")
+    await booked(regulator, slot, hold_id=first)
+
+
 async def test_another_day_of_the_week(world: World) -> None:
     doctor, day = await world.doctor(), in_days(1)
     found = await made(doctor, weekly(doctor, day))
     after = await amended(doctor, found, recurrence={"weekly": [weekday(in_days(3))]})
-    assert after["changes"] == {"created": 24, "amended": 0, "withdrawn": 24, "kept": 0}
+    assert _numbers(after) == {"created": 24, "amended": 0, "withdrawn": 24, "kept": 0}
     assert {s["starts_at"][:10] for s in await agenda(doctor)} == {
         (in_days(3) + timedelta(weeks=n)).isoformat() for n in range(8)
     }
@@ -135,7 +207,7 @@ async def test_another_place(world: World) -> None:
     found = await made(doctor, session(doctor, day))
     second = await world.location(doctor.organization_id, (46.9, 1.8), reduced_mobility=True)
     after = await amended(doctor, found, location_id=str(second))
-    assert after["changes"] == {"created": 0, "amended": 3, "withdrawn": 0, "kept": 0}
+    assert _numbers(after) == {"created": 0, "amended": 3, "withdrawn": 0, "kept": 0}
     slots = await agenda(doctor)
     assert {(s["location_id"], s["location"]["reduced_mobility"]) for s in slots} == {
         (str(second), True)
@@ -152,7 +224,7 @@ async def test_past_slots_stay(world: World, clock: Clock) -> None:
     found = await made(doctor, weekly(doctor, day))
     await clock.shift(timedelta(days=3))
     after = await amended(doctor, found, start="16:00", end="17:00", note="Après")
-    assert after["changes"] == {"created": 24, "amended": 0, "withdrawn": 21, "kept": 0}
+    assert _numbers(after) == {"created": 24, "amended": 0, "withdrawn": 21, "kept": 0}
     past = await agenda(doctor, "past")
     assert starts(past) == [at(day, 14, m) for m in (0, 20, 40)]
     assert {s["note"] for s in past} == {None}

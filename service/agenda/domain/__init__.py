@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
@@ -195,14 +196,30 @@ def check_absence(from_: datetime, to: datetime, now: datetime) -> Iterator[Fiel
 # --- what is told about it ----------------------------------------------------------------------
 
 
+class KeptBecause(StrEnum):
+    """Why a slot stays as it was when its session changes: a patient relies on it."""
+
+    BOOKED = "booked"
+    BOOKED_OUTSIDE_SESSION = "booked-outside-session"
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A slot that an amendment left as it was."""
+
+    slot_id: UUID
+    starts_at: datetime
+    reason: KeptBecause
+
+
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What an amendment did: numbers of slots."""
+    """What an amendment did: numbers of slots, and which of them it left as they were, by start."""
 
     created: int
     amended: int
     withdrawn: int
-    kept: int
+    kept_slots: list[Kept]
 
 
 @dataclass(frozen=True, slots=True)

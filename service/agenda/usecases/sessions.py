@@ -12,6 +12,8 @@ from service.agenda.domain import (
     OF_SLOTS,
     Changes,
     Extended,
+    Kept,
+    KeptBecause,
     Report,
     Session,
     SessionDraft,
@@ -145,8 +147,9 @@ async def amend_session(
 ) -> Report:
     """Change a session (JSON merge patch, read already) and its free slots to come.
 
-    Booked, held and past slots stay as they are; a free one follows the changed members, and is
-    withdrawn when its place is not in the new grid. What then overlaps is left out and reported.
+    Booked and past slots stay as they are; any other follows the changed members, and is withdrawn
+    when its place is not in the new grid. Holds end with a slot that is withdrawn or moves. What
+    then overlaps is left out and reported.
     Refusals: `session-not-found`, `precondition-required`, `version-mismatch`, `session-ended`,
     `session-invalid`.
     """
@@ -171,15 +174,15 @@ async def amend_session(
 
 async def _rearrange(
     uow: UnitOfWork, actor: Actor, before: Session, session: Session
-) -> tuple[list[Any], list[UUID], int]:
-    """Withdraw the free slots that do not fit any more; return those that do, and how many stay."""
+) -> tuple[list[Any], list[UUID], list[Kept]]:
+    """Withdraw what does not fit any more; return what does, what is gone, and what is booked."""
     now = await uow.now()
     [closed] = await filling.closures(uow, [session], now)
     asked = {period.starts_at for period in filling.grid(session, closed, now)[0].periods}
     published = [
         row for row in await slots.lock_session(uow, session.id) if row.withdrawn_at is None
     ]
-    free = [row for row in published if row.booked == 0 and row.held == 0]
+    free = [row for row in published if row.booked == 0]
     same_length = before.timetable.slot_minutes == session.timetable.slot_minutes
 
     def fits(row: Any) -> bool:
@@ -189,7 +192,16 @@ async def _rearrange(
     gone = await slots.take_back(
         uow, actor.origin, [row for row in free if not fits(row)], session_id=str(session.id)
     )
-    return [row for row in free if fits(row)], gone, len(published) - len(free)
+    kept = [
+        Kept(
+            row.id,
+            row.starts_at,
+            KeptBecause.BOOKED if fits(row) else KeptBecause.BOOKED_OUTSIDE_SESSION,
+        )
+        for row in sorted(published, key=lambda row: row.starts_at)
+        if row.booked
+    ]
+    return [row for row in free if fits(row)], gone, kept
 
 
 async def end_session(uow: UnitOfWork, actor: Actor, session_id: UUID, expected: Expected) -> None:

@@ -37,7 +37,7 @@ def _lock_future(whose: str) -> Select[Any]:
         _s.withdrawn_at.is_(None),
     )
     return (
-        select(*_s, parts.live_holds().label("held"))
+        select(*_s, parts.live_holds().label("held"), snp_now().label("now"))
         .where(of_session if whose == "session" else of_range, _s.starts_at > snp_now())
         .order_by(_s.id)
         .with_for_update(of=slots)
