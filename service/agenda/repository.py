@@ -152,7 +152,15 @@ async def find(uow: UnitOfWork, actor: Actor, session_id: UUID) -> Session | Non
     return None if row is None else _session(row)
 
 
-_LOCK = select(*_n).where(_n.id == bind("session_id", Uuid)).with_for_update()
+_OF_SLOT = select(*_n).where(_n.id == bind("session_id", Uuid))
+
+
+async def of_slot(uow: UnitOfWork, session_id: UUID) -> Session:
+    """Return the session that made a slot, whoever asks."""
+    return _session((await uow.execute(_OF_SLOT, {"session_id": session_id})).mappings().one())
+
+
+_LOCK = _OF_SLOT.with_for_update()
 
 
 async def lock(uow: UnitOfWork, session_id: UUID) -> Session:

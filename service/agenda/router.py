@@ -45,12 +45,15 @@ async def create_session(
 ) -> SessionReport:
     """Publish a session: its slots of the next eight weeks, all or none; later ones follow.
 
+    A 409 `overlapping-slot` names `blocking_slots` and `dates`; with `on_overlap` `skip` what
+    overlaps is left out.
+
     The local time is kept when the clocks change: one that does not exist is skipped, one that
     exists twice is taken once.
     """
     report = await once.create(
         uow,
-        lambda: usecases.create_session(uow, actor, body.draft()),
+        lambda: usecases.create_session(uow, actor, body.draft(), body.on_overlap),
         again=lambda ids: usecases.read_session(uow, actor, ids[0]),
         ids=lambda made: [made.session.id],
     )

@@ -24,6 +24,7 @@ from service.agenda.domain import (
     Absence,
     Changes,
     KeptBecause,
+    OnOverlap,
     Report,
     Session,
     SessionDraft,
@@ -150,6 +151,10 @@ class SessionIn(Body):
     walk_in: bool = False
     note: slots.Note | None = None
     recurrence: RecurrenceIn | None = Field(None, description="Null: it takes place once.")
+    on_overlap: OnOverlap = Field(
+        OnOverlap.REFUSE,
+        description="`skip`: what overlaps slots of the practitioner is left out (`skipped`).",
+    )
 
     _known_specialty = field_validator("specialty")(_specialty)
 

@@ -8,7 +8,14 @@ booking.rescheduled, booking.cancelled, booking.reported.
 
 from service.bookings import parts
 from service.bookings.domain import Booking, BookingState, CancelledBy
-from service.bookings.usecases import book, cancel, read, report, reschedule
+from service.bookings.usecases import (
+    book,
+    cancel,
+    on_seat_given_back,
+    read,
+    report,
+    reschedule,
+)
 
 __all__ = [
     "Booking",
@@ -16,6 +23,7 @@ __all__ = [
     "CancelledBy",
     "book",
     "cancel",
+    "on_seat_given_back",
     "parts",
     "read",
     "report",

@@ -1,6 +1,6 @@
 """Use cases: book, read, cancel, reschedule, report. Every face and job uses these functions."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -40,6 +40,20 @@ from service.kernel.versions import Expected
 _SAME_PATIENT = {"ex_bookings_patient_period", "ex_bookings_file_period"}
 _SEATS = "ck_slots_seats"
 _VOID_CALL = "ck_calls_void_without_outcome"
+
+SeatGivenBack = Callable[[UnitOfWork, Actor, UUID], Awaitable[None]]
+_looking_after: list[SeatGivenBack] = []
+
+
+def on_seat_given_back(look_after: SeatGivenBack) -> None:
+    """Let a room above look after a slot, in the transaction that has given a seat of it back."""
+    _looking_after.append(look_after)
+
+
+async def _give_back(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> None:
+    await repository.give_back(uow, slot_id)
+    for look_after in _looking_after:
+        await look_after(uow, actor, slot_id)
 
 
 async def book(
@@ -175,7 +189,7 @@ async def cancel(
     reason: str | None,
     expected: Expected,
 ) -> Booking:
-    """Cancel until the start; the seat reopens.
+    """Cancel until the start; the seat reopens, if its slot still has a place in its session.
 
     Refusals: `booking-not-found`, `version-mismatch`, `booking-state`, `already-started`,
     `booking-invalid` when `by` does not fit the caller's side.
@@ -186,7 +200,7 @@ async def cancel(
     if booking.started:
         raise BookingStarted
     check_cancelled_by(by, requester=requester, doctor=doctor)
-    await repository.give_back(uow, booking.slot["id"])
+    await _give_back(uow, actor, booking.slot["id"])
     await repository.cancel(uow, booking_id, by, reason)
     cancelled = await read(uow, actor, booking_id)
     await _tell(uow, actor, "booking.cancelled", cancelled, by=by)
@@ -222,7 +236,7 @@ async def reschedule(
     if taken is None:
         await ensure_live(uow, actor)
         raise await slots.why_not(uow, actor, slot_id, hold_id=hold_id) or slots.SlotHeld()
-    await repository.give_back(uow, old_slot_id)
+    await _give_back(uow, actor, old_slot_id)
     try:
         await repository.move(uow, booking_id, taken)
     except ConstraintViolated as violated:

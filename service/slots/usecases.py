@@ -514,6 +514,11 @@ async def lock_range(
     return await repository.lock_range(uow, practitioner_id, from_, to)
 
 
+async def lock_emptied(uow: UnitOfWork, slot_id: UUID) -> Any | None:
+    """Lock and return a slot of a session that is still to come, once nobody is booked on it."""
+    return await repository.lock_emptied(uow, slot_id)
+
+
 async def take_back(
     uow: UnitOfWork, origin: Origin, rows: Sequence[Any], **why: object
 ) -> list[UUID]:

@@ -1,5 +1,6 @@
 """Sessions over HTTP: creating, reading, ending; rights and refusals."""
 
+import asyncio
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -25,9 +26,9 @@ from tests.agenda.support import (
     weekday,
     weekly,
 )
-from tests.bookings.test_book import booked
+from tests.bookings.test_book import booked, request
 from tests.conftest import Clock
-from tests.support import PARIS, World, problem
+from tests.support import PARIS, Caller, World, problem
 
 PATH = "/v1/slot-sessions"
 
@@ -149,9 +150,29 @@ async def test_a_session_that_meets_an_own_slot_publishes_nothing(world: World) 
     doctor, day = await world.doctor(), in_days(1)
     third = await doctor.publish(at(day + timedelta(weeks=2), 14, 30))
     answer = await doctor.post(PATH, weekly(doctor, day))
-    assert problem(answer, 409, "overlapping-slot")["blocking_slots"] == [third["id"]]
+    refused = problem(answer, 409, "overlapping-slot")
+    assert refused["blocking_slots"] == [third["id"]]
+    assert refused["dates"] == [(day + timedelta(weeks=2)).isoformat()]
     assert [slot["id"] for slot in await agenda(doctor)] == [third["id"]]
     assert (await doctor.get(PATH)).json()["items"] == []
+
+
+async def test_what_overlaps_may_be_left_out(world: World) -> None:
+    doctor, day = await world.doctor(), in_days(1)
+    third = await doctor.publish(at(day + timedelta(weeks=2), 14, 30))
+    found = await made(doctor, weekly(doctor, day, on_overlap="skip"))
+    assert found["created"] == 22
+    assert found["skipped"] == [
+        {
+            "date": (day + timedelta(weeks=2)).isoformat(),
+            "reason": "overlapping-slot",
+            "slots": 2,
+            "blocking_slots": [third["id"]],
+        }
+    ]
+    assert "on_overlap" not in found  # said once, of this creation
+    answer = await doctor.post(PATH, weekly(doctor, day, on_overlap="shrug"))
+    assert problem(answer, 422, "invalid")["errors"][0]["pointer"] == "#/on_overlap"
 
 
 async def test_a_key_makes_one_session(world: World) -> None:
@@ -207,6 +228,75 @@ async def test_ending_withdraws_free_slots_and_leaves_booked_ones(world: World) 
     assert (told[1].data["withdrawn"], told[1].data["kept"]) == (23, 1)
     assert [e.type for e in of_slot] == ["slot.published", "slot.withdrawn"]
     assert of_slot[1].data["session_id"] == found["id"]
+
+
+async def _cancel(caller: Caller, booking: Body) -> None:
+    answer = await caller.post(f"/v1/bookings/{booking['id']}/cancellation", {"by": "patient"})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_a_seat_given_back_to_an_ended_session_does_not_reopen(world: World) -> None:
+    """The last patient gone, nothing is left of the session; it can be made anew."""
+    doctor, regulator, day = await world.doctor(), await world.regulator(), in_days(1)
+    body = session(doctor, day, capacity=2)
+    found = await made(doctor, body)
+    slot = {"id": found["slots"][1]}
+    first, last = [await booked(regulator, slot) for _ in range(2)]
+    assert (await doctor.delete(f"{PATH}/{found['id']}", if_match=1)).status_code == 204
+    await _cancel(regulator, first)
+    assert [s["id"] for s in await agenda(doctor, "open", "full")] == [slot["id"]]
+    await _cancel(regulator, last)
+    assert await agenda(doctor, "open", "full") == []
+    problem(await regulator.post("/v1/bookings", request(slot)), 409, "slot-withdrawn")
+    async with world.database.unit_of_work() as uow:
+        told = await events.history(uow, UUID(slot["id"]))
+    assert [e.type for e in told] == ["slot.published", "slot.withdrawn"]
+    assert told[1].data["session_id"] == found["id"]
+    assert told[1].organization_id == regulator.organization_id
+    assert (await made(doctor, body))["created"] == 3
+
+
+async def test_a_place_that_left_the_session_does_not_reopen(world: World) -> None:
+    """Neither by a cancellation nor by moving the patient; a place that it has reopens."""
+    doctor, regulator, day = await world.doctor(), await world.regulator(), in_days(1)
+    found = await made(doctor, session(doctor, day))
+    kept, moved, gone = [await booked(regulator, {"id": i}) for i in found["slots"]]
+    await amended(doctor, found, start="13:40", end="14:20")
+    spare = {"slot_id": (await doctor.publish(at(day, 18)))["id"]}
+    answer = await regulator.post(f"/v1/bookings/{moved['id']}/rescheduling", spare)
+    assert answer.status_code == 200, answer.text
+    await _cancel(regulator, gone)
+    assert starts(await agenda(doctor, "open", "full")) == [
+        at(day, 13, 40), at(day, 14), at(day, 18),
+    ]  # fmt: skip
+    await _cancel(regulator, kept)
+    assert starts(await agenda(doctor)) == [at(day, 13, 40), at(day, 14)]
+
+
+async def test_what_the_doctor_moved_by_hand_reopens_with_its_session(world: World) -> None:
+    doctor, regulator, day = await world.doctor(), await world.regulator(), in_days(1)
+    found = await made(doctor, weekly(doctor, day))
+    by_hand = {"id": found["slots"][0]}
+    moved = {"starts_at": at(day, 18).isoformat(), "ends_at": at(day, 18, 20).isoformat()}
+    path = f"/v1/slots/{by_hand['id']}"
+    assert (await doctor.patch(path, moved, if_match="*")).status_code == 200
+    booking = await booked(regulator, by_hand)
+    await _cancel(regulator, booking)
+    assert by_hand["id"] in {s["id"] for s in await agenda(doctor)}
+
+
+async def test_ending_a_session_while_its_patient_cancels_leaves_nothing_open(
+    world: World,
+) -> None:
+    doctor, regulator = await world.doctor(), await world.regulator()
+    for n in range(6):
+        found = await made(doctor, session(doctor, in_days(n + 1)))
+        bookings = [await booked(regulator, {"id": i}) for i in found["slots"]]
+        await asyncio.gather(
+            *(_cancel(regulator, booking) for booking in bookings),
+            doctor.delete(f"{PATH}/{found['id']}", if_match=1),
+        )
+        assert await agenda(doctor, "open", "full") == []
 
 
 async def test_withdrawal_beats_a_hold(world: World) -> None:

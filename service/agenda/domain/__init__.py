@@ -196,6 +196,13 @@ def check_absence(from_: datetime, to: datetime, now: datetime) -> Iterator[Fiel
 # --- what is told about it ----------------------------------------------------------------------
 
 
+class OnOverlap(StrEnum):
+    """What becomes of a new session when its practitioner already has slots at that time."""
+
+    REFUSE = "refuse"
+    SKIP = "skip"
+
+
 class KeptBecause(StrEnum):
     """Why a slot stays as it was when its session changes: a patient relies on it."""
 

@@ -13,6 +13,7 @@ from service.agenda.usecases.sessions import (
     extend_one,
     list_sessions,
     read_session,
+    seat_given_back,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "list_absences",
     "list_sessions",
     "read_session",
+    "seat_given_back",
 ]

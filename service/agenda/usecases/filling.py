@@ -75,6 +75,13 @@ def grid(session: Session, closed: Closed, now: datetime) -> tuple[Expansion, da
     return expand(session.timetable, zone, closed, first=first, last=last, now=now), through
 
 
+async def places(uow: UnitOfWork, session: Session) -> set[datetime]:
+    """Return the starts of a session's grid, for the weeks to fill."""
+    now = await uow.now()
+    [closed] = await closures(uow, [session], now)
+    return {period.starts_at for period in grid(session, closed, now)[0].periods}
+
+
 async def survey(uow: UnitOfWork, session: Session, place: Place | None) -> Survey:
     """Say what a session lacks at its place; without a place nothing can be published.
 

@@ -14,6 +14,7 @@ from service.agenda.domain import (
     Extended,
     Kept,
     KeptBecause,
+    OnOverlap,
     Report,
     Session,
     SessionDraft,
@@ -57,11 +58,14 @@ async def _report(
     )
 
 
-async def create_session(uow: UnitOfWork, actor: Actor, draft: SessionDraft) -> Report:
+async def create_session(
+    uow: UnitOfWork, actor: Actor, draft: SessionDraft, on_overlap: OnOverlap = OnOverlap.REFUSE
+) -> Report:
     """Publish a session: all the slots of its first weeks, or nothing.
 
-    Refusals: `not-my-practitioner`; `session-invalid` with a pointer for each broken rule;
-    `overlapping-slot` with what blocks.
+    With `skip`, what overlaps is left out and reported. Refusals: `not-my-practitioner`;
+    `session-invalid` with a pointer for each broken rule; `overlapping-slot` with what blocks, and
+    on which local dates.
     """
     filling.check_mine(actor, draft.practitioner_id)
     place = await _checked_place(uow, actor, draft)
@@ -72,9 +76,12 @@ async def create_session(uow: UnitOfWork, actor: Actor, draft: SessionDraft) -> 
     await slots.lock_practitioner(uow, draft.practitioner_id)
     session = await repository.add(uow, new_id(), draft, place, actor.client_id)
     found = await filling.survey(uow, session, place)
-    blocking = {slot for skipped in found.skipped for slot in skipped.blocking_slots}
-    if blocking:
-        raise OverlappingSlot(blocking_slots=sorted(str(slot) for slot in blocking))
+    blocked = [skipped for skipped in found.skipped if skipped.blocking_slots]
+    if blocked and on_overlap is OnOverlap.REFUSE:
+        raise OverlappingSlot(
+            blocking_slots=sorted({str(slot) for s in blocked for slot in s.blocking_slots}),
+            dates=sorted({skipped.date.isoformat() for skipped in blocked}),
+        )
     created = await filling.fill(uow, actor.origin, session, found, place)
     await _tell(uow, actor, "session.created", session, created=created)
     return await _report(uow, session, found)
@@ -176,9 +183,7 @@ async def _rearrange(
     uow: UnitOfWork, actor: Actor, before: Session, session: Session
 ) -> tuple[list[Any], list[UUID], list[Kept]]:
     """Withdraw what does not fit any more; return what does, what is gone, and what is booked."""
-    now = await uow.now()
-    [closed] = await filling.closures(uow, [session], now)
-    asked = {period.starts_at for period in filling.grid(session, closed, now)[0].periods}
+    asked = await filling.places(uow, session)
     published = [
         row for row in await slots.lock_session(uow, session.id) if row.withdrawn_at is None
     ]
@@ -196,7 +201,9 @@ async def _rearrange(
         Kept(
             row.id,
             row.starts_at,
-            KeptBecause.BOOKED if fits(row) else KeptBecause.BOOKED_OUTSIDE_SESSION,
+            KeptBecause.BOOKED
+            if row.session_start in asked
+            else KeptBecause.BOOKED_OUTSIDE_SESSION,
         )
         for row in sorted(published, key=lambda row: row.starts_at)
         if row.booked
@@ -219,6 +226,20 @@ async def end_session(uow: UnitOfWork, actor: Actor, session_id: UUID, expected:
     await _tell(
         uow, actor, "session.ended", session, withdrawn=len(gone), kept=len(rows) - len(gone)
     )
+
+
+async def seat_given_back(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> None:
+    """Withdraw a slot that nobody is booked on any more, when its session has no place for it.
+
+    Whoever amends or ends the session locks the slot too: one of the two sees what the other did.
+    """
+    row = await slots.lock_emptied(uow, slot_id)
+    if row is None:
+        return
+    session = await repository.of_slot(uow, row.session_id)
+    if session.ended_at is None and row.session_start in await filling.places(uow, session):
+        return
+    await slots.take_back(uow, actor.origin, [row], session_id=str(session.id))
 
 
 async def _tell(uow: UnitOfWork, actor: Actor, type_: str, session: Session, **more: Any) -> None:

@@ -21,7 +21,13 @@ from service.slots.repository.publishing import (
 from service.slots.repository.reading import agenda, find, own, who_can
 from service.slots.repository.searching import Search, count_open, search
 from service.slots.repository.seen import add_listings, changes, listed
-from service.slots.repository.together import amend_all, lock_range, lock_session, take_back
+from service.slots.repository.together import (
+    amend_all,
+    lock_emptied,
+    lock_range,
+    lock_session,
+    take_back,
+)
 
 __all__ = [
     "Search",
@@ -38,6 +44,7 @@ __all__ = [
     "find_hold",
     "insert_slots",
     "listed",
+    "lock_emptied",
     "lock_own",
     "lock_practitioners",
     "lock_range",

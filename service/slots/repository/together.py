@@ -36,9 +36,16 @@ def _lock_future(whose: str) -> Select[Any]:
         _s.ends_at > bind("from_", Instant),
         _s.withdrawn_at.is_(None),
     )
+    emptied = and_(
+        _s.id == bind("slot_id", Uuid),
+        _s.session_id.is_not(None),
+        _s.booked == 0,
+        _s.withdrawn_at.is_(None),
+    )
+    chosen = {"session": of_session, "range": of_range, "emptied": emptied}
     return (
         select(*_s, parts.live_holds().label("held"), snp_now().label("now"))
-        .where(of_session if whose == "session" else of_range, _s.starts_at > snp_now())
+        .where(chosen[whose], _s.starts_at > snp_now())
         .order_by(_s.id)
         .with_for_update(of=slots)
     )
@@ -55,6 +62,11 @@ async def lock_range(
     """Lock a practitioner's published slots that touch a range and have not started, by id."""
     values = {"practitioner_id": practitioner_id, "from_": from_, "to": to}
     return list(await uow.execute(_lock_future("range"), values))
+
+
+async def lock_emptied(uow: UnitOfWork, slot_id: UUID) -> Row[Any] | None:
+    """Lock a published slot of a session, still to come, that nobody is booked on."""
+    return (await uow.execute(_lock_future("emptied"), {"slot_id": slot_id})).one_or_none()
 
 
 _TAKE_BACK = (
