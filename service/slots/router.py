@@ -16,8 +16,17 @@ from service.kernel.errors import (
     PreconditionFailed,
     PreconditionRequired,
 )
-from service.kernel.http.deps import LIMIT, Cursor, IdempotentOnce, IfMatch, Limit, Uow, tag
-from service.kernel.http.shapes import Instant, PageOut, written
+from service.kernel.http.deps import (
+    LIMIT,
+    Cursor,
+    IdempotentOnce,
+    IfMatch,
+    Limit,
+    Uow,
+    tag,
+    written,
+)
+from service.kernel.http.shapes import Instant, PageOut
 from service.kernel.paging import CursorInvalid, PageRequest
 from service.slots import usecases
 from service.slots.domain import (

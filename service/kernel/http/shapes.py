@@ -6,10 +6,8 @@ from datetime import datetime
 from typing import Annotated, Any, Generic, TypeVar
 from zoneinfo import ZoneInfo
 
-import orjson
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, field_validator
 from pydantic_core import PydanticCustomError
-from starlette.responses import Response
 
 T = TypeVar("T")
 
@@ -83,11 +81,3 @@ def local_data(data: Mapping[str, Any], zone: str) -> dict[str, Any]:
 def local(value: datetime, zone: str) -> datetime:
     """Return the instant in a territory's zone: times are echoed as people there read them."""
     return value.astimezone(ZoneInfo(zone))
-
-
-def written(content: object) -> Response:
-    """Write an answer made of our own rows as it is, where validating it first costs too much.
-
-    The operation still declares its model, and a test holds the answer against it.
-    """
-    return Response(orjson.dumps(content, default=str), media_type="application/json")
