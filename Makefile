@@ -15,7 +15,7 @@ READY_TO_GENERATE := $(CLIENT_VENV)/.ready-to-generate
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pg15 test-pgbouncer check fix client openapi migration
+.PHONY: help install demo test test-pg15 test-pgbouncer bench check fix client openapi migration
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ test-pg15: $(READY_TO_DEVELOP) ## Run all tests on Debian's PostgreSQL 15 (apt-g
 test-pgbouncer: $(READY_TO_DEVELOP) ## The same through PgBouncer: bookings and rivals (apt-get install pgbouncer)
 	@$(BIN)/python scripts/with_postgresql15.py --pgbouncer $(BIN)/pytest -n auto --dist loadgroup \
 	  tests/bookings tests/concurrency tests/journeys tests/slots tests/operations/test_pooler.py
+
+bench: $(READY_TO_DEVELOP) ## Measure beside the floor of the stack (BASE=rev: beside a commit too)
+	@$(BIN)/python -m load_tests.bench $(if $(BASE),--base $(BASE))
 
 check: $(READY_TO_DEVELOP) ## Look for faults without running tests; changes nothing
 	@$(BIN)/ruff format --check --quiet .
