@@ -133,11 +133,11 @@ class CancellationIn(Body):
     ] = Field(description="It must fit your side.")
     reason: FreeText | None = None
 
-    @field_validator("by")
+    @field_validator("by", mode="before")
     @classmethod
-    def _not_the_system(cls, value: CancelledBy) -> CancelledBy:
-        if value is CancelledBy.SYSTEM:
-            raise PydanticCustomError("by", "Only the service itself cancels as `system`.")
+    def _not_the_system(cls, value: Any) -> Any:
+        if value not in ("patient", "requester", "doctor"):
+            raise PydanticCustomError("by", "One of these: patient, requester or doctor.")
         return value
 
 
@@ -167,11 +167,11 @@ class ReportIn(Body):
         default=False, description="The doctor sent the patient on to the emergency department."
     )
 
-    @field_validator("state")
+    @field_validator("state", mode="before")
     @classmethod
-    def _came_or_not(cls, value: BookingState) -> BookingState:
-        if value not in {BookingState.FULFILLED, BookingState.NOSHOW}:
-            raise PydanticCustomError("state", "A report says fulfilled or noshow.")
+    def _came_or_not(cls, value: Any) -> Any:
+        if value not in ("fulfilled", "noshow"):
+            raise PydanticCustomError("state", "One of these: fulfilled or noshow.")
         return value
 
 

@@ -15,7 +15,7 @@ import structlog
 from service.description import description
 from service.identity import Role
 from service.kernel.db import Database
-from service.kernel.http import middleware, problems
+from service.kernel.http import middleware, problems, words
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
 from tests.conftest import DatabaseUrls
@@ -205,6 +205,58 @@ async def test_a_parameter_is_named_as_it_was_sent(world: World) -> None:
     answer = await regulator.get("/v1/slots/not-an-id")
     body = problem(answer, 422, "invalid")
     assert [error["pointer"] for error in body["errors"]] == ["slot_id"]
+
+
+async def test_what_is_wrong_is_said_in_our_own_words(world: World) -> None:
+    doctor, regulator = await world.doctor(), await world.regulator()
+    right = doctor.slot()
+    cases: dict[str, tuple[Any, str, str]] = {
+        "colour": ("red", "extra-forbidden", "Not a member of this object: leave it out."),
+        "location_id": ("here", "uuid-parsing", "Not an id: a UUID is wanted."),
+        "practitioner_id": (5, "uuid-type", "Not an id: a UUID is wanted."),
+        "modes": ("AMB", "list-type", "A list is wanted."),
+        "visibility": (["ALL"], "enum", "One of these: 'PUBLIC', 'PRO', 'SNP' or 'CPTS'."),
+        "capacity": ("many", "int-parsing", "A whole number is wanted."),
+        "overbooking": (1.5, "int-from-float", "A whole number is wanted."),
+        "walk_in": ("perhaps", "bool-parsing", "true or false is wanted."),
+        "note": (5, "string-type", "A text is wanted."),
+        "specialty": ([], "string-type", "A text is wanted."),
+        "external_id": ("x" * 201, "string-too-long", "At most 200 characters."),
+        "cpts_ids": ([str(new_id())] * 51, "too-long", "At most 50 items."),
+    }  # fmt: skip
+    wrong = {**right, **{name: value for name, (value, _, _) in cases.items()}}
+    body = problem(await doctor.post("/v1/slots", wrong), 422, "invalid")
+    said = {e["pointer"].split("/")[1]: (e["code"], e["detail"]) for e in body["errors"]}
+    assert said == {name: tuple(expected) for name, (_, *expected) in cases.items()}
+    for sent in (5, "x", [right], None):
+        told = problem(await doctor.post("/v1/slots", sent), 422, "invalid")["errors"]
+        assert {e["detail"] for e in told} <= {"An object is wanted.", "This is missing."}, told
+    booking = {"slot_id": str(new_id()), "patient_file": "Martin", "reason": 5}
+    told = problem(await regulator.post("/v1/bookings", booking), 422, "invalid")["errors"]
+    assert {(e["pointer"], e["code"], e["detail"]) for e in told} == {
+        ("#/patient_file", "object-type", "An object is wanted."),
+        ("#/reason", "object-type", "An object is wanted."),
+    }
+    path = f"/v1/bookings/{new_id()}"
+    for method, what, member, codes in (
+        ("PUT", "report", "state", ["fulfilled", "noshow"]),
+        ("POST", "cancellation", "by", ["patient", "requester", "doctor"]),
+    ):
+        for value in ("perhaps", "booked", "system", 5, None):
+            answer = await doctor.request(method, f"{path}/{what}", json={member: value})
+            error = problem(answer, 422, "invalid")["errors"][0]
+            assert re.findall(r"\b[a-z]{5,}\b", error["detail"].partition(":")[2]) == codes
+    low = problem(await doctor.get("/v1/slots?limit=0&radius_km=x"), 422, "invalid")["errors"]
+    assert {e["detail"] for e in low} == {"At least 1.", "A number is wanted."}
+
+
+def test_no_sentence_of_a_library_is_left() -> None:
+    """Whatever the framework finds wrong in our bodies has a sentence of ours."""
+    kinds = ("missing", "extra_forbidden", "uuid_parsing", "dict_type", "date_parsing", "time_type")
+    for kind in kinds:
+        assert "nput" not in words.sentence({"type": kind, "msg": "Input should be x"})
+    told = words.sentence({"type": "one_way", "msg": "Search by phone, or case_id."})
+    assert told == "Search by phone, or case_id."
 
 
 async def test_a_parameter_that_an_operation_does_not_know_is_refused_by_name(

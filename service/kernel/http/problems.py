@@ -15,6 +15,7 @@ from service.kernel import errors
 from service.kernel.crypto import KeysError
 from service.kernel.db import TransactionLost
 from service.kernel.errors import DomainError, FieldError, Invalid, Malformed, Unavailable
+from service.kernel.http import words
 
 _STATUS: dict[type[DomainError], int] = {
     errors.Malformed: 400,
@@ -156,15 +157,8 @@ def _validation(error: RequestValidationError) -> DomainError:
             FieldError("#", "json-invalid", f"Not JSON, from character {position} on."),
             detail="The body is not JSON.",
         )
-    return Invalid(*(FieldError(_pointer(i["loc"]), _code(i), _sentence(i)) for i in found))
-
-
-def _code(item: Mapping[str, Any]) -> str:
-    return str(item["type"]).replace("_", "-")
-
-
-def _sentence(item: Mapping[str, Any]) -> str:
-    return str(item["msg"]).removeprefix("Value error, ")
+    told = ((_pointer(i["loc"]), words.code(i), words.sentence(i)) for i in found)
+    return Invalid(*(FieldError(*wrong) for wrong in told))
 
 
 def install(app: FastAPI) -> None:
