@@ -23,7 +23,8 @@ from service.patients.domain import (
 )
 
 _FIRST_BIRTH_YEAR = 1890
-_AGE = re.compile(r"^P\d{1,3}[YMWD]$")
+_AGE = re.compile(r"^P[0-9]{1,3}[YMWD]$")
+_YEARS = re.compile(r"^[0-9]{1,3}$")
 _OLDEST = 130
 
 
@@ -52,7 +53,9 @@ def _email(value: str) -> str:
 def _age(value: Any) -> Any:
     if isinstance(value, bool) or value is None:
         return value
-    text = f"P{value}Y" if isinstance(value, int) else str(value)
+    text = str(value).strip()
+    if _YEARS.match(text):
+        text = f"P{text}Y"
     if not _AGE.match(text) or (text.endswith("Y") and int(text[1:-1]) > _OLDEST):
         raise PydanticCustomError("age", "Whole years, or an ISO 8601 duration such as P3M.")
     return text
@@ -93,7 +96,7 @@ class _Members(Body):
     family_name: Name | None = None
     given_name: Name | None = None
     birth_date: BirthDate | None = None
-    age: Age | None = Field(None, description="Whole years or ISO 8601 duration (`P3M`).")
+    age: Age | None = Field(None, description="Whole years (`40`) or ISO 8601 duration (`P3M`).")
     sex: Sex | None = None
     phone: Phone | None = Field(None, examples=["+33600000000"])
     commune: CommuneCode | None = Field(None, description="INSEE code.")

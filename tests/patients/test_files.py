@@ -79,6 +79,10 @@ async def test_identity_is_encrypted_and_bound_to_its_row(world: World, database
         ({"ins": "279035121518988"}, "#/ins"),
         ({"age": "45 ans"}, "#/age"),
         ({"age": 200}, "#/age"),
+        ({"age": "200"}, "#/age"),
+        ({"age": "-4"}, "#/age"),
+        ({"age": "4.5"}, "#/age"),
+        ({"age": "٤"}, "#/age"),
         ({"regular_doctor_rpps": "12A"}, "#/regular_doctor_rpps"),
         ({"family_name": ""}, "#/family_name"),
         ({"unknown": 1}, "#/unknown"),
@@ -95,10 +99,10 @@ async def test_a_bad_file_is_told_where_and_never_what(
         assert len(str(value)) < 6 or str(value) not in answer.text
 
 
-@pytest.mark.parametrize("age", [0, 45, 130, "P3M", "P10D", "P80Y"])
+@pytest.mark.parametrize("age", [0, 45, 130, "0", "40", " 40 ", "P3M", "P10D", "P80Y"])
 async def test_an_age_is_enough(world: World, age: int | str) -> None:
     file = await opened(await world.regulator(), birth_date=None, age=age)
-    assert file["age"] == (age if isinstance(age, str) else f"P{age}Y")
+    assert file["age"] == (age if str(age).startswith("P") else f"P{str(age).strip()}Y")
 
 
 async def test_an_ins_is_shown_only_of_a_qualified_identity(world: World) -> None:
