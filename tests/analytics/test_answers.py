@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from datetime import date
+from decimal import Decimal
 from random import Random
 from typing import Any
 from xml.etree import ElementTree
@@ -198,7 +199,10 @@ async def test_tables_say_what_json_says(world: World, name: str) -> None:
         groups = json.get("groups", [json])
         assert [row["key"] for row in rows] == [group.get("key") or "" for group in groups]
         for row, group in zip(rows, groups, strict=True):
-            expected = dict(_leaves(group)) | {"territory": world.territory, "synthetic": "false"}
+            leaves = dict(_leaves(group))
+            words = {n: leaves.pop(n) for n in list(leaves) if n.endswith(("erator", "ominator"))}
+            assert all(".rates." in f".{n}" for n in words)
+            expected = leaves | {"territory": world.territory, "synthetic": "false"}
             shown = {column: text for column, text in row.items() if text}
             shared = {n: json[n] for n in ("groups_overlap", "wording") if n in json}
             expected |= {n: str(v).lower() for n, v in shared.items()}
@@ -290,6 +294,17 @@ def test_a_workbook_says_what_its_members_mean() -> None:
     with zipfile.ZipFile(io.BytesIO(content)) as book:
         assert b"definitions" in book.read("xl/workbook.xml")
         assert "Ce que a compte." in book.read("xl/sharedStrings.xml").decode()
+
+
+def test_a_workbook_says_once_what_its_rates_divide() -> None:
+    rate = {"value": Decimal("0.5"), "numerator": "booked", "denominator": "published - withdrawn"}
+    answer = {"territory": "36", "synthetic": False, "booked": 1, "rates": {"fill": rate}}
+    made = table({**answer, "groups": [{"key": n, **answer} for n in "ab"]})
+    assert made.header == ["territory", "cpts", "synthetic", "key", "booked", "rates.fill.value"]
+    assert made.definitions == {"rates.fill.value": "booked / (published - withdrawn)"}
+    assert "published" not in made.csv()
+    both = table({**answer, "definitions": {"booked": "Ce que booked compte."}})
+    assert list(both.definitions) == ["booked", "rates.fill.value"]
 
 
 def test_an_answer_without_groups_keeps_its_header() -> None:

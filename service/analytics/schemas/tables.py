@@ -81,23 +81,47 @@ def table(answer: Mapping[str, Any]) -> Table:
     header = [name for name, _ in _cells(whole)]
     groups = [whole] if "groups" not in answer else [{**context, **g} for g in answer["groups"]]
     rows = [dict(_cells(group)) for group in groups]
-    return Table(
-        header, [[row.get(name) for name in header] for row in rows], answer.get("definitions", {})
-    )
+    definitions = {**answer.get("definitions", {}), **dict(_quotients(whole))}
+    return Table(header, [[row.get(name) for name in header] for row in rows], definitions)
 
 
 def _cells(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield the leaves of an answer with their paths: outcomes.other.percent."""
+    """Yield the leaves of an answer with their paths: outcomes.other.percent.
+
+    What a rate divides is the same on each row: it is said once, with the definitions.
+    """
+    if _is_rate(value):
+        yield f"{path}.value", value["value"]
+    elif isinstance(value, Mapping | list):
+        for inner, member in _members(value, path):
+            yield from _cells(member, inner)
+    else:
+        yield path, value
+
+
+def _quotients(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield what each rate divides: rates.fill.value, booked / (published - withdrawn)."""
+    if _is_rate(value):
+        words = (value["numerator"], value["denominator"])
+        yield f"{path}.value", " / ".join(f"({w})" if " " in w else w for w in words)
+    elif isinstance(value, Mapping | list):
+        for inner, member in _members(value, path):
+            yield from _quotients(member, inner)
+
+
+def _is_rate(value: Any) -> bool:
+    return isinstance(value, Mapping) and "numerator" in value
+
+
+def _members(value: Mapping[str, Any] | list[Any], path: str) -> Iterator[tuple[str, Any]]:
     if isinstance(value, Mapping):
         for name, member in value.items():
-            yield from _cells(member, f"{path}.{name}" if path else name)
-    elif isinstance(value, list):
+            yield f"{path}.{name}" if path else name, member
+    else:
         for item in value:
             named = ".".join(str(item[name]) for name in _NAMES if name in item)
             rest = {name: member for name, member in item.items() if name not in _NAMES}
-            yield from _cells(rest, f"{path}.{named}")
-    else:
-        yield path, value
+            yield f"{path}.{named}", rest
 
 
 def cell(value: object) -> str:
