@@ -8,7 +8,9 @@ from sqlalchemy.dialects.postgresql.base import ischema_names
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from service.kernel.embedded import APP_ROLE
 from service.kernel.events import Xid8
+from service.kernel.rights import grants, rights
 from service.schema import metadata
 
 _MIGRATION_LOCK = 7_301_836
@@ -22,6 +24,11 @@ def _run(connection: Connection) -> None:
         connection.execute(text("SELECT set_config('lock_timeout', '5s', true)"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
         context.run_migrations()
+        if context.config.attributes.get("grants"):
+            # What was revoked, or not restored, comes back; what is there stays as it is.
+            schema = f"GRANT USAGE ON SCHEMA public TO {APP_ROLE}"
+            for statement in (schema, *grants(rights(metadata), APP_ROLE)):
+                connection.execute(text(statement))
 
 
 async def _online() -> None:

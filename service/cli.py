@@ -141,15 +141,16 @@ def check() -> None:
     from pydantic import ValidationError
 
     from service.kernel import checks
+    from service.schema import metadata
     from service.sentences import sentence
 
     try:
-        found = asyncio.run(checks.check(Settings()))
+        found = asyncio.run(checks.check(Settings(), metadata))
     except ValidationError as error:
         told = sentence(error) or "Not readable."
         found = [checks.Finding("settings", checks.Level.ERROR, told)]
     for finding in found:
-        typer.echo(f"{finding.level:<8} {finding.item:<11} {finding.told}")
+        typer.echo(f"{finding.level:<8} {finding.item:<12} {finding.told}")
     if any(finding.level is checks.Level.ERROR for finding in found):
         raise typer.Exit(1)
 
@@ -202,6 +203,18 @@ def generate_keys(
     except FileExistsError:
         raise Refused(f"{file} exists already: keys are never overwritten.") from None
     typer.echo(f"New keys are in {file}: back them up, and set SNP_KEYS_FILE={file}.")
+
+
+@keys.command("register")
+def register_keys() -> None:
+    """Let the database remember which keys are its own, so that `snp check` knows a wrong copy.
+
+    It keeps fingerprints, which tell nothing about a key. Refused when the keys do not read its
+    patients. Again after a key was added, or one of server and token changed on purpose.
+    """
+    from service.kernel import checks
+
+    typer.echo(f"Registered: {', '.join(_in_database(checks.register))}.")
 
 
 @clients.command("create")

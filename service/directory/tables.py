@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from service.kernel.rights import RIGHTS
 from service.kernel.tables import Instant, metadata
 
 
@@ -125,6 +126,7 @@ practitioner_locations = Table(
     Column("location_id", Uuid, ForeignKey("locations.id"), primary_key=True),
     Column("source", Text),
     Index("ix_practitioner_locations_location_id", "location_id"),
+    info={"rights": (*RIGHTS, "DELETE")},
 )
 
 directory_imports = Table(

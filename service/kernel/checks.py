@@ -12,14 +12,15 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import text
+from sqlalchemy import MetaData, text
 from sqlalchemy.exc import ArgumentError
 
 from service.kernel.crypto import Keys, KeysError, Vault, load_keys
 from service.kernel.db import Database, DatabaseDefect, UnitOfWork
 from service.kernel.errors import DomainError
-from service.kernel.installation import is_synthetic
+from service.kernel.installation import is_synthetic, key_fingerprints, register_keys
 from service.kernel.migrations import head
+from service.kernel.rights import Right, grants, rights
 from service.kernel.settings import Settings
 
 _OLDEST_SERVER = 15
@@ -51,7 +52,19 @@ _SERVER = text(
               has_schema_privilege('public', 'CREATE') AS creates_tables,
               has_database_privilege(current_database(), 'CREATE') AS creates_schemas,
               has_database_privilege(current_database(), 'TEMPORARY') AS creates_temporary,
-              to_regclass('public.alembic_version') IS NOT NULL AS migrated
+              EXISTS (SELECT FROM pg_class WHERE relnamespace = 'public'::regnamespace
+                      AND relname = 'alembic_version') AS migrated,
+              has_schema_privilege('public', 'USAGE') AS sees_tables,
+              current_setting('default_transaction_read_only')::boolean AS writes_nothing,
+              (SELECT CASE WHEN setrole = 0 THEN format('DATABASE %I', current_database())
+                           WHEN setdatabase = 0 THEN format('ROLE %I', current_user)
+                           ELSE format('ROLE %I IN DATABASE %I', current_user, current_database())
+                      END
+               FROM pg_db_role_setting
+               WHERE setrole IN (0, r.oid) AND 'default_transaction_read_only=on' = ANY (setconfig)
+                 AND setdatabase IN (0, (SELECT oid FROM pg_database
+                                         WHERE datname = current_database()))
+               ORDER BY setrole = 0, setdatabase = 0 LIMIT 1) AS writes_nothing_by
        FROM pg_roles AS r WHERE r.rolname = current_user"""
 )
 _REVISION = text("SELECT version_num FROM alembic_version")
@@ -59,15 +72,31 @@ _SETTING = text(
     """SELECT name, setting::bigint AS milliseconds FROM pg_settings
        WHERE name IN ('lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout')"""
 )
-# The one table that the kernel knows by name: oldest and newest identity, maybe of two keys.
-_COLUMN = "patient_files.family_name"
+_LACKING = text(
+    """SELECT asked.relation, asked.privilege, asked.attribute
+       FROM unnest(CAST(:tables AS text[]), CAST(:privileges AS text[]), CAST(:columns AS text[]))
+            WITH ORDINALITY AS asked(relation, privilege, attribute, n)
+       JOIN pg_class AS c
+         ON c.relname = asked.relation AND c.relnamespace = 'public'::regnamespace
+       LEFT JOIN pg_attribute AS a ON a.attrelid = c.oid AND a.attname = asked.attribute
+       WHERE NOT coalesce(CASE WHEN asked.attribute IS NULL
+                               THEN has_table_privilege(c.oid, asked.privilege)
+                               ELSE has_column_privilege(c.oid, a.attnum, asked.privilege) END,
+                          true)
+       ORDER BY asked.n"""
+)
+# The one table that the kernel knows by name: oldest and newest identity, maybe of two keys. Its
+# indexes are remade as the room `patients` makes them.
 _SEALED = text(
-    """(SELECT id, family_name FROM patient_files WHERE family_name IS NOT NULL
+    """(SELECT id, family_name, birth_date, phone, name_birth_index, phone_index
+        FROM patient_files WHERE family_name IS NOT NULL OR phone IS NOT NULL
         ORDER BY id LIMIT 1)
        UNION ALL
-       (SELECT id, family_name FROM patient_files WHERE family_name IS NOT NULL
+       (SELECT id, family_name, birth_date, phone, name_birth_index, phone_index
+        FROM patient_files WHERE family_name IS NOT NULL OR phone IS NOT NULL
         ORDER BY id DESC LIMIT 1)"""
 )
+_REGISTER = "If all of them are right, or were changed on purpose: snp keys register"
 
 
 class Level(StrEnum):
@@ -99,8 +128,11 @@ def _error(item: str, told: str) -> Finding:
     return Finding(item, Level.ERROR, told)
 
 
-async def check(settings: Settings) -> list[Finding]:
-    """Look at everything that can be looked at; what hangs on a missing thing is left out."""
+async def check(settings: Settings, metadata: MetaData) -> list[Finding]:
+    """Look at everything that can be looked at; what hangs on a missing thing is left out.
+
+    `metadata` is the whole schema: of each table it says what the application must be able to do.
+    """
     found = [_ok("settings", "All are readable.")]
     if settings.read_only:
         found.append(_warning("changes", "SNP_READ_ONLY is set: every change is refused."))
@@ -120,7 +152,7 @@ async def check(settings: Settings) -> list[Finding]:
         sentence = "SNP_DATABASE_URL cannot be read: postgresql://user:password@host/database."
         return [*found, _error("database", sentence)]
     try:
-        found += await _in_database(database, settings, with_keys=keys is not None)
+        found += await _in_database(database, settings, metadata, with_keys=keys is not None)
     finally:
         await database.dispose()
     return found
@@ -146,7 +178,9 @@ def _keys_file(settings: Settings) -> Iterator[Finding]:
             yield _ok("keys file", f"{told}.")
 
 
-async def _in_database(database: Database, settings: Settings, *, with_keys: bool) -> list[Finding]:
+async def _in_database(
+    database: Database, settings: Settings, metadata: MetaData, *, with_keys: bool
+) -> list[Finding]:
     found: list[Finding] = []
     try:
         async with database.unit_of_work() as uow:
@@ -154,7 +188,11 @@ async def _in_database(database: Database, settings: Settings, *, with_keys: boo
             row = (await uow.single(_SERVER)).one()
             found += _server(row, began + (datetime.now(UTC) - began) / 2, settings)
             found += [] if _owns(row) else await _timeouts(uow, row)
-            found += await _contents(uow, row, with_keys=with_keys)
+            missing = await _lacking(uow, row, metadata) if row.migrated else []
+            if missing:
+                found.append(_lacks(missing))
+            else:
+                found += await _contents(uow, row, with_keys=with_keys)
     except DatabaseDefect as defect:
         found.append(_error("database", f"It refuses: {defect}."))
     except DomainError as refusal:
@@ -172,6 +210,13 @@ def _server(row: Any, now: datetime, settings: Settings) -> Iterator[Finding]:
         yield _error("database", f"{where}: version {_OLDEST_SERVER} or newer is needed.")
     else:
         yield _ok("database", f"{where}.")
+    if row.writes_nothing:
+        by, name = row.writes_nothing_by, "default_transaction_read_only"
+        mend = (
+            f"ALTER {by} RESET {name};" if by else f"in postgresql.conf or the URL, set off {name}."
+        )
+        told = "Every transaction is read-only, so every change fails"
+        yield _error("writing", f"{told}: {mend}")
     yield _role(row)
     if not _owns(row):
         yield _privileges(row)
@@ -245,28 +290,101 @@ async def _timeouts(uow: UnitOfWork, row: Any) -> list[Finding]:
     return [_ok("timeouts", f"{told}.")]
 
 
+async def _lacking(uow: UnitOfWork, row: Any, metadata: MetaData) -> list[str]:
+    """Return the statements that give the role what it lacks."""
+    wanted = list(rights(metadata))
+    asked = {
+        "tables": [right.table for right in wanted],
+        "privileges": [right.privilege for right in wanted],
+        "columns": [right.column for right in wanted],
+    }
+    missing = [
+        Right(found.relation, found.privilege, found.attribute)
+        for found in await uow.single(_LACKING, asked)
+    ]
+    schema = [] if row.sees_tables else [f"GRANT USAGE ON SCHEMA public TO {row.role}"]
+    return [*schema, *grants(missing, row.role)]
+
+
+def _lacks(missing: list[str]) -> Finding:
+    told = "The role lacks rights that the service needs; snp migrate gives them, or as the owner"
+    return _error("rights", f"{told}: {'; '.join(missing)};")
+
+
 async def _contents(uow: UnitOfWork, row: Any, *, with_keys: bool) -> list[Finding]:
     revision = (await uow.single(_REVISION)).scalar() if row.migrated else None
     if revision is None:
         return [_error("schema", "There is none: run snp migrate as the owner.")]
     if revision != head():
         return [_error("schema", f"At {revision}, this code wants {head()}: run snp migrate.")]
-    found = [_ok("schema", f"At revision {revision}, the newest.")]
+    found = [_ok("rights", "The role may do what the service needs.")]
+    found.append(_ok("schema", f"At revision {revision}, the newest."))
     if await is_synthetic(uow):
         found.append(_warning("data", "Synthetic: invented people, and the figures say so."))
     else:
         found.append(_ok("data", "Not synthetic: real people."))
     if with_keys:
         found.append(await _fit(uow))
+        found.append(await _known(uow))
     return found
 
 
 async def _fit(uow: UnitOfWork) -> Finding:
     rows = (await uow.single(_SEALED)).all()
     try:
-        for row in rows:
-            uow.vault.decrypt(row.family_name, column=_COLUMN, row=row.id)
+        found = all(_is_found(uow.vault, row) for row in rows)
     except KeysError:
         sentence = "The keys do not fit: patients of this database were written with other keys."
         return _error("identities", sentence)
-    return _ok("identities", "The keys read them." if rows else "No patient yet.")
+    if not found:
+        sentence = "The key index is another one: they are readable, and a search finds nobody."
+        return _error("identities", sentence)
+    return _ok("identities", "The keys read and find them." if rows else "No patient yet.")
+
+
+def _is_found(vault: Vault, row: Any) -> bool:
+    """Tell whether a file's blind indexes are those that its identity has with these keys."""
+
+    def read(name: str) -> str:
+        sealed = getattr(row, name)
+        return vault.decrypt(sealed, column=f"patient_files.{name}", row=row.id) or ""
+
+    name, birth, phone = read("family_name"), read("birth_date"), read("phone")
+    remade = {
+        "name_birth_index": vault.blind_index(name, birth, purpose="name_birth"),
+        "phone_index": vault.blind_index(phone, purpose="phone"),
+    }
+    return all(getattr(row, index) in {None, value} for index, value in remade.items())
+
+
+async def _known(uow: UnitOfWork) -> Finding:
+    """Compare the keys with those that were registered: a copy may be right in some of them."""
+    known, ours = await key_fingerprints(uow), uow.vault.fingerprints
+    if not known:
+        told = "None is kept yet, so that a wrong key server or token is not noticed"
+        return _warning("fingerprints", f"{told}: snp keys register.")
+    other = sorted(name for name in ours.keys() & known.keys() if ours[name] != known[name])
+    lost = sorted(known.keys() - ours.keys())
+    new = sorted(ours.keys() - known.keys())
+    wrong = [
+        *(f"{name} is another one" for name in other),
+        *(f"{name} is missing" for name in lost),
+    ]
+    if wrong:
+        told = f"Of the keys of this database, {', '.join(wrong)}"
+        return _error("fingerprints", f"{told}. {_REGISTER}.")
+    if new:
+        return _warning("fingerprints", f"Not registered yet: {', '.join(new)}. {_REGISTER}.")
+    return _ok("fingerprints", "The keys are those that were registered.")
+
+
+async def register(uow: UnitOfWork) -> list[str]:
+    """Register the loaded keys as those of this database; return their names.
+
+    Raises `KeysError` if patients were written with others.
+    """
+    fit = await _fit(uow)
+    if fit.level is Level.ERROR:
+        raise KeysError(fit.told)
+    await register_keys(uow, uow.vault.fingerprints)
+    return sorted(uow.vault.fingerprints)

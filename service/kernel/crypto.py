@@ -107,6 +107,13 @@ class Vault:
         self._fingerprint = _derive(_decode(keys.server), b"snp/fingerprint/v1")
         self._secret = _derive(_decode(keys.server), b"snp/client-secret/v1")
         self.token_key = _derive(_decode(keys.token), b"snp/token/v1")
+        named = {f"encryption {number}": key for number, key in keys.encryption.items()}
+        named |= {name: getattr(keys, name) for name in ("index", "server", "token")}
+        # Which keys these are; from it no key can be found, and nothing is protected by it.
+        self.fingerprints = {
+            name: _derive(_decode(key), b"snp/key-fingerprint/v1")[:16].hex()
+            for name, key in named.items()
+        }
 
     def encrypt(self, value: str | None, *, column: str, row: UUID) -> bytes | None:
         """Encrypt a value for one column (`table.column`) of one row."""

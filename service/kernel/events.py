@@ -68,6 +68,8 @@ events = Table(
     Column("data", JSONB, nullable=False),
     Index("ix_events_subject_id_id", "subject_id", "id"),
     Index("ix_events_xid_id", "xid", "id", postgresql_where=text("position IS NULL")),
+    # A trace: written once, only the position in the feed is given later.
+    info={"rights": ("SELECT", "INSERT"), "updates": ("position",)},
 )
 
 

@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from service.kernel.db import UnitOfWork
+from service.kernel.rights import RIGHTS
 from service.kernel.sql import bind, snp_now
 from service.kernel.tables import Instant, metadata
 
@@ -49,6 +50,7 @@ idempotency_keys = Table(
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
     PrimaryKeyConstraint("client_id", "method", "path", "key", name=CONSTRAINT),
     Index("ix_idempotency_keys_created_at", "created_at"),
+    info={"rights": (*RIGHTS, "DELETE")},
 )
 
 _k = idempotency_keys.c

@@ -1,5 +1,7 @@
 """What kind of database this is: one row, written by the first migration."""
 
+from collections.abc import Mapping
+
 from sqlalchemy import (
     Boolean,
     CheckConstraint,
@@ -12,6 +14,7 @@ from sqlalchemy import (
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from service.kernel.db import UnitOfWork
 from service.kernel.tables import Instant, metadata
@@ -23,13 +26,17 @@ installation = Table(
     # A synthetic database holds invented people only, as a whole and for ever.
     Column("synthetic", Boolean, nullable=False, server_default=text("false")),
     Column("dataset", Text),
+    # {name of a key: what is made of it and tells nothing about it}: which keys belong here.
+    Column("key_fingerprints", JSONB, nullable=False, server_default=text("'{}'")),
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
     CheckConstraint("id = 1", name="single"),
+    info={"rights": ("SELECT",), "updates": ("synthetic", "dataset", "key_fingerprints")},
 )
 
 _SYNTHETIC = select(installation.c.synthetic)
 _DATASET = select(installation.c.dataset)
 _MARK = update(installation)
+_FINGERPRINTS = select(installation.c.key_fingerprints)
 
 CREATE_ROW = insert(installation).values(id=1)
 
@@ -48,3 +55,14 @@ async def dataset(uow: UnitOfWork) -> str | None:
 async def mark_synthetic(uow: UnitOfWork, name: str) -> None:
     """Mark the whole database as synthetic, holding one named data set."""
     await uow.execute(_MARK, {"synthetic": True, "dataset": name})
+
+
+async def key_fingerprints(uow: UnitOfWork) -> dict[str, str]:
+    """Return the fingerprints of the keys that belong to this database; none before `register`."""
+    return dict((await uow.single(_FINGERPRINTS)).scalar_one())
+
+
+async def register_keys(uow: UnitOfWork, fingerprints: Mapping[str, str]) -> None:
+    """Keep the fingerprints of keys; encryption keys that older rows may need stay known."""
+    known = await key_fingerprints(uow)
+    await uow.execute(_MARK, {"key_fingerprints": {**known, **fingerprints}})

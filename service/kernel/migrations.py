@@ -21,8 +21,13 @@ def configuration(owner_url: str | None = None) -> Config:
 
 
 def upgrade(owner_url: str) -> None:
-    """Bring the schema to the newest revision. Blocking; run it in a thread beside a loop."""
-    command.upgrade(configuration(owner_url), "head")
+    """Bring the schema to the newest revision, and give the application its rights again.
+
+    Blocking; run it in a thread beside a loop.
+    """
+    config = configuration(owner_url)
+    config.attributes["grants"] = True
+    command.upgrade(config, "head")
 
 
 def head() -> str:

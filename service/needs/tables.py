@@ -56,4 +56,5 @@ unmet_needs = Table(
     CheckConstraint("open_slots_fitting BETWEEN 0 AND open_slots", name="open_slots"),
     Index("ix_unmet_needs_organization_id_id", "organization_id", "id"),
     Index("ix_unmet_needs_territory_wanted_from", "territory", "wanted_from"),
+    info={"rights": ("SELECT", "INSERT")},  # what was told is not changed afterwards
 )

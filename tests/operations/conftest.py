@@ -5,7 +5,10 @@ import os
 import pytest
 import pytest_asyncio
 
-from service.kernel.checks import Finding, check
+from service.kernel.checks import Finding, check, register
+from service.kernel.crypto import Keys, Vault
+from service.kernel.db import Database
+from service.schema import metadata
 from tests.conftest import DatabaseUrls
 from tests.operations.support import IDLE, Installed, Look, MakeSettings, as_role, ask
 
@@ -14,7 +17,9 @@ collect_ignore = [] if "SNP_TEST_APP_URL" in os.environ else ["test_pooler.py"]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def installed(database_urls: DatabaseUrls) -> Installed:
+async def installed(
+    database_urls: DatabaseUrls, make_settings: MakeSettings, keys: Keys
+) -> Installed:
     """A fresh database as docs/operations.md makes it."""
     name = await ask(database_urls.superuser, "SELECT current_database()")
     await as_role(
@@ -23,6 +28,10 @@ async def installed(database_urls: DatabaseUrls) -> Installed:
         f"GRANT CONNECT ON DATABASE {name} TO snp_app",
         f"ALTER ROLE snp_app IN DATABASE {name} SET {IDLE} = '10s'",
     )
+    database = Database(database_urls.app, make_settings(database_urls.app), Vault(keys))
+    async with database.unit_of_work() as uow:
+        await register(uow)
+    await database.dispose()
     return Installed(name, database_urls.owner, database_urls.app, database_urls.superuser)
 
 
@@ -31,7 +40,7 @@ def look(installed: Installed, make_settings: MakeSettings) -> Look:
     """Check with some settings changed; findings by item."""
 
     async def found(url: str | None = None, **changes: object) -> dict[str, Finding]:
-        findings = await check(make_settings(url or installed.app, **changes))
+        findings = await check(make_settings(url or installed.app, **changes), metadata)
         # A sentence, or what is to be pasted into psql as it stands.
         assert all(finding.told.endswith((".", ";")) for finding in findings)
         return {finding.item: finding for finding in findings}

@@ -97,7 +97,7 @@ async def test_what_is_restored_is_read_with_the_keys_and_only_with_them(
     await as_role(empty.owner, orders)
     found = await look(empty.app)
     assert not errors(found)
-    assert found["identities"].told == "The keys read them."
+    assert found["identities"].told == "The keys read and find them."
 
     async with serving(make_settings(empty.app)) as (client, _):
         regulator.http = doctor.http = client
@@ -109,7 +109,7 @@ async def test_what_is_restored_is_read_with_the_keys_and_only_with_them(
         await booked(regulator, await doctor.publish(soon(5)))
     await _other_keys(regulator, path, empty, make_settings, keys)
     found = await look(empty.app, keys=SecretStr(Keys.generate().model_dump_json()))
-    assert errors(found) == {"identities"}
+    assert errors(found) == {"identities", "fingerprints"}
     assert "other keys" in found["identities"].told
 
 

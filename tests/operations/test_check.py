@@ -1,5 +1,6 @@
 """`snp check` finds what is not as it must be."""
 
+import asyncio
 import socket
 from datetime import timedelta
 from pathlib import Path
@@ -10,22 +11,27 @@ from pydantic import SecretStr
 
 from service.kernel.checks import Level, _clock, _role, check
 from service.kernel.crypto import Keys, write_keys
+from service.kernel.migrations import upgrade
+from service.kernel.rights import rights
 from service.kernel.settings import Settings
+from service.schema import metadata
 from tests.conftest import Server
 from tests.demo.processes import snp
 from tests.kernel.serving import serving
-from tests.operations.support import IDLE, Installed, Look, MakeSettings, as_role, errors
+from tests.operations.support import IDLE, Installed, Look, MakeSettings, as_role, ask, errors
 from tests.support import World, patient
 
 
-async def test_a_good_installation_has_nothing_but_ok(look: Look, tmp_path: Path) -> None:
+async def test_a_good_installation_has_nothing_but_ok(
+    look: Look, tmp_path: Path, keys: Keys
+) -> None:
     file = tmp_path / "keys.json"
-    write_keys(file, Keys.generate())
+    write_keys(file, keys)
     found = await look(keys=None, keys_file=file)
     assert {finding.level for finding in found.values()} == {Level.OK}, found
     assert set(found) == {
         *("settings", "keys file", "keys", "database", "role", "privileges", "clock", "pool"),
-        *("timeouts", "schema", "data", "identities"),
+        *("timeouts", "rights", "schema", "data", "identities", "fingerprints"),
     }
 
 
@@ -107,7 +113,7 @@ async def test_a_database_that_does_not_answer(look: Look) -> None:
 
 
 async def test_no_database_and_no_keys() -> None:
-    found = {f.item: f for f in await check(Settings.model_validate({}))}
+    found = {f.item: f for f in await check(Settings.model_validate({}), metadata)}
     assert errors(found) == {"database", "keys"}
     assert "SNP_DATABASE_URL" in found["database"].told
     assert "snp keys generate" in found["keys"].told
@@ -141,9 +147,124 @@ async def test_keys_of_another_installation(
         regulator = await (await World(database, client).begin()).regulator()
         opened = await regulator.post("/v1/patient-files", patient())
         assert opened.status_code == 201, opened.text
-    assert (await look())["identities"].told == "The keys read them."
+    assert (await look())["identities"].told == "The keys read and find them."
     others = await look(keys=SecretStr(Keys.generate().model_dump_json()))
-    assert errors(others) == {"identities"}
+    assert errors(others) == {"identities", "fingerprints"}
+
+
+async def test_a_copy_with_one_wrong_key(
+    look: Look, installed: Installed, make_settings: MakeSettings, keys: Keys
+) -> None:
+    """Whichever it is, before there are patients and after."""
+    wrong = {
+        f"{name} is another one": keys.model_copy(update={name: getattr(Keys.generate(), name)})
+        for name in ("index", "server", "token")
+    }
+    changed = {1: Keys.generate().encryption[1]}
+    wrong["encryption 1 is another one"] = keys.model_copy(update={"encryption": changed})
+    changed = {2: Keys.generate().encryption[1]}
+    wrong["encryption 1 is missing"] = keys.model_copy(update={"encryption": changed})
+    for told, copy in wrong.items():
+        found = await look(keys=SecretStr(copy.model_dump_json()))
+        assert errors(found) == {"fingerprints"}
+        assert told in found["fingerprints"].told
+        assert "snp keys register" in found["fingerprints"].told
+    async with serving(make_settings(installed.app)) as (client, database):
+        regulator = await (await World(database, client).begin()).regulator()
+        assert (await regulator.post("/v1/patient-files", patient())).status_code == 201
+    found = await look(keys=SecretStr(wrong["index is another one"].model_dump_json()))
+    assert errors(found) == {"identities", "fingerprints"}
+    assert "a search finds nobody" in found["identities"].told
+    # An installation of before: what is in the rows is enough for that.
+    await as_role(installed.owner, "UPDATE installation SET key_fingerprints = '{}'")
+    found = await look(keys=SecretStr(wrong["index is another one"].model_dump_json()))
+    assert errors(found) == {"identities"}
+    assert found["fingerprints"].level is Level.WARNING
+
+
+async def test_keys_are_registered(installed: Installed, keys: Keys, tmp_path: Path) -> None:
+    """A new encryption key is told until it is registered; keys that read nobody are refused."""
+
+    def run(used: Keys, *command: str) -> tuple[int, str]:
+        settings = {"SNP_DATABASE_URL": installed.app, "SNP_KEYS": used.model_dump_json()}
+        with snp(tmp_path, *command, **settings) as started:
+            return started.process.wait(60), started.output + started.errors
+
+    both = {**keys.encryption, 2: Keys.generate().encryption[1]}
+    more = keys.model_copy(update={"encryption": both, "token": Keys.generate().token})
+    code, told = run(more, "check")
+    assert code == 1
+    assert "token is another one" in told
+    assert run(more, "keys", "register") == (
+        0,
+        "Registered: encryption 1, encryption 2, index, server, token.\n",
+    )
+    assert run(more, "check")[0] == 0
+    code, told = run(keys, "check")
+    assert "encryption 2 is missing, token is another one" in told or (
+        "token is another one, encryption 2 is missing" in told
+    )
+    assert await ask(installed.app, "SELECT key_fingerprints::text FROM installation") != "{}"
+
+
+@pytest.mark.parametrize(
+    ("revoked", "mended"),
+    [
+        ("INSERT, UPDATE ON bookings", "GRANT INSERT, UPDATE ON bookings TO snp_app"),
+        ("DELETE ON idempotency_keys", "GRANT DELETE ON idempotency_keys TO snp_app"),
+        ("UPDATE (position) ON events", "GRANT UPDATE (position) ON events TO snp_app"),
+        ("ALL ON ALL TABLES IN SCHEMA public", "GRANT SELECT, INSERT, UPDATE, DELETE ON"),
+        ("ALL ON alembic_version", "GRANT SELECT ON alembic_version TO snp_app"),
+    ],
+)
+async def test_rights_that_are_missing_and_come_back(
+    look: Look, installed: Installed, revoked: str, mended: str
+) -> None:
+    """By what is told, or by `snp migrate`."""
+    for mend in ("told", "migrate"):
+        await as_role(installed.owner, f"REVOKE {revoked} FROM snp_app")
+        found = await look()
+        assert errors(found) == {"rights"}
+        assert mended in found["rights"].told
+        if mend == "told":
+            orders = found["rights"].told.partition(": ")[2].rstrip(".").split("; ")
+            await as_role(installed.owner, *orders)
+        else:
+            await asyncio.to_thread(upgrade, installed.owner)
+        assert not errors(await look())
+
+
+async def test_the_rights_are_those_that_migrations_grant(installed: Installed) -> None:
+    """Exactly: `snp migrate` gives again what was given, and nothing else."""
+    found = await ask(
+        installed.superuser,
+        """SELECT array_agg(DISTINCT table_name || ' ' || privilege_type || ' ' || coalesce(c, ''))
+           FROM (SELECT table_name, privilege_type, NULL AS c
+                 FROM information_schema.table_privileges
+                 WHERE grantee = 'snp_app'
+                 UNION ALL
+                 SELECT table_name, privilege_type, column_name
+                 FROM information_schema.column_privileges AS c
+                 WHERE grantee = 'snp_app' AND NOT EXISTS (
+                   SELECT FROM information_schema.table_privileges AS t
+                   WHERE (t.grantee, t.table_name, t.privilege_type)
+                         = ('snp_app', c.table_name, c.privilege_type))) AS given""",
+    )
+    wanted = {f"{table} {what} {column or ''}" for table, what, column in rights(metadata)}
+    assert set(found) == wanted
+
+
+@pytest.mark.parametrize("scope", ["DATABASE {name}", "ROLE snp_app IN DATABASE {name}"])
+async def test_a_database_that_writes_nothing(look: Look, installed: Installed, scope: str) -> None:
+    where = scope.format(name=installed.name)
+    order = f"ALTER {where} SET default_transaction_read_only = on"
+    await as_role(installed.superuser, order)
+    found = await look()
+    assert errors(found) == {"writing"}
+    mend = found["writing"].told.partition(": ")[2]
+    assert mend == f"ALTER {where} RESET default_transaction_read_only;"
+    await as_role(installed.superuser, "SET default_transaction_read_only = off", mend)
+    assert not errors(await look())
 
 
 async def test_invented_people_and_read_only_are_told(look: Look, installed: Installed) -> None:
