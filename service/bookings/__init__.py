@@ -6,11 +6,13 @@ and the idempotency row are written together or not at all. Events: booking.crea
 booking.rescheduled, booking.cancelled, booking.reported.
 """
 
+from service import slots
 from service.bookings import parts
 from service.bookings.domain import Booking, BookingState, CancelledBy
 from service.bookings.usecases import (
     book,
     cancel,
+    elsewhere,
     on_seat_given_back,
     read,
     report,
@@ -29,3 +31,5 @@ __all__ = [
     "report",
     "reschedule",
 ]
+
+slots.count_elsewhere_with(elsewhere)

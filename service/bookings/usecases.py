@@ -1,10 +1,11 @@
 """Use cases: book, read, cancel, reschedule, report. Every face and job uses these functions."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from service import calls, patients, slots
+from service import calls, directory, patients, slots
 from service.bookings import repository
 from service.bookings.domain import (
     CORRECTION,
@@ -149,6 +150,12 @@ async def _find(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> tuple[Bookin
     if found is None:
         raise BookingNotFound
     return found
+
+
+async def elsewhere(uow: UnitOfWork, slot: slots.Slot, since: datetime) -> int:
+    """Count what was booked elsewhere while a slot had room and could be seen (ADR 0013)."""
+    radius_km = (await directory.territory(uow, slot.territory)).default_radius_km
+    return await repository.booked_elsewhere(uow, slot.id, since=since, radius_km=radius_km)
 
 
 async def history(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> tuple[Booking, list[Event]]:

@@ -384,11 +384,15 @@ def closed_because(slot: Slot) -> Conflict | None:
 
 @dataclass(frozen=True, slots=True)
 class Exposure:
-    """Who can see a slot, since when, and how often searches of others listed it, by local day."""
+    """Who can see a slot, since when, and how often searches of others listed it, by local day.
+
+    `booked_elsewhere_meanwhile` is None once the slot is withdrawn.
+    """
 
     slot: Slot
     visible_since: datetime | None
     listed: tuple[tuple[date, int], ...]
+    booked_elsewhere_meanwhile: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from sqlalchemy import (
     ColumnElement,
     Float,
     Select,
+    Subquery,
     Text,
     Uuid,
     and_,
@@ -28,6 +29,7 @@ from service.slots.tables import holds, slots
 
 _s = slots.c
 slot = slots
+EARTH_KM = 6371.0088
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,8 +138,23 @@ def caller(actor: Actor) -> dict[str, Any]:
 def who_can() -> Select[Any]:
     """Count the grants in force, but those of its own side, that could see each of some slots.
 
-    The same rule as `visible`, over columns instead of parameters. Parameters: `ids` of the slots.
+    Parameters: `ids` of the slots.
     """
+    grant, chosen = _admitted(_s.id == func.any(uuids("ids")))
+    named = (_s.id, grant.c.role, grant.c.organization_type)
+    return (
+        chosen.add_columns(*named, func.count().label("grants")).group_by(*named).order_by(*named)
+    )
+
+
+def organizations_that_can() -> Select[Any]:
+    """Whose grants in force could see a slot, but those of its own side. Parameter: `slot_id`."""
+    grant, chosen = _admitted(_s.id == bind("slot_id", Uuid))
+    return chosen.add_columns(grant.c.organization_id).correlate(None)
+
+
+def _admitted(which: ColumnElement[bool]) -> tuple[Subquery, Select[Any]]:
+    """The same rule as `visible`, over columns of grants instead of parameters."""
     grant = live_grants()
     names = Viewer.__dataclass_fields__
     viewer = Viewer(**{name: grant.c[name] for name in names})
@@ -146,17 +163,26 @@ def who_can() -> Select[Any]:
         grant.c.territories.bool_op("@>")(array([_s.territory])),
         grant.c.cpts_ids.bool_op("&&")(_s.cpts_ids),
     )
-    return (
-        select(_s.id, grant.c.role, grant.c.organization_type, func.count().label("grants"))
+    chosen = (
+        select()
         .select_from(slots.join(grant, near))
         .where(
-            _s.id == func.any(uuids("ids")),
+            which,
             visible(viewer, own=False),
             owned(viewer).is_not(true()),  # nobody is named yet: then it is neither true nor false
         )
-        .group_by(_s.id, grant.c.role, grant.c.organization_type)
-        .order_by(_s.id, grant.c.role, grant.c.organization_type)
     )
+    return grant, chosen
+
+
+def kilometres(one: Any, other: Any) -> ColumnElement[float]:
+    """Great-circle distance between two rows with a position (haversine, mean Earth radius)."""
+    half = func.power(func.sin(func.radians(one.latitude - other.latitude) / 2), 2) + func.cos(
+        func.radians(one.latitude)
+    ) * func.cos(func.radians(other.latitude)) * func.power(
+        func.sin(func.radians(one.longitude - other.longitude) / 2), 2
+    )
+    return 2 * EARTH_KM * func.asin(func.least(1.0, func.sqrt(half)))
 
 
 def _epoch() -> ColumnElement[float]:

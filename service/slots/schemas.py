@@ -261,6 +261,12 @@ class ExposureOut(Answer):
         " for each page. Counted in memory and written every few seconds; a crash loses those."
     )
     listed_by_day: list[ListedOut]
+    booked_elsewhere_meanwhile: int | None = Field(
+        description="Bookings with others, made since `visible_since` while this slot had room, by"
+        " organizations that can see it: in the same territory, within its default radius, for a"
+        " start within 24 hours of this one. Modes and specialties are not compared. Null once"
+        " withdrawn."
+    )
 
 
 class HoldOut(Answer):
@@ -349,6 +355,7 @@ def exposure_out(exposure: Exposure) -> ExposureOut:
             "visible_since": since and local(since, slot.zone),
             "listed": sum(times for _, times in exposure.listed),
             "listed_by_day": [{"day": day, "listed": times} for day, times in exposure.listed],
+            "booked_elsewhere_meanwhile": exposure.booked_elsewhere_meanwhile,
         }
     )
 

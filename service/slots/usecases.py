@@ -1,6 +1,6 @@
 """Use cases: publish, search, read, amend, withdraw, hold."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -302,13 +302,24 @@ async def read(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple[Slot, bool
     return ((await _with_who_can(uow, [slot]))[0] if mine else slot), mine
 
 
+CountElsewhere = Callable[[UnitOfWork, Slot, datetime], Awaitable[int]]
+_elsewhere: list[CountElsewhere] = []
+
+
+def count_elsewhere_with(count: CountElsewhere) -> None:
+    """Let a room above, which knows the bookings, say how many were made elsewhere."""
+    _elsewhere.append(count)
+
+
 async def exposure(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> Exposure:
     """Answer "why does nobody see my slot?", for its own side. Refusals: `slot-not-found`."""
     slot, _ = await _own(uow, actor, slot_id)
+    since = visible_since(await repository.changes(uow, slot))
     return Exposure(
         slot,
-        visible_since(await repository.changes(uow, slot)),
+        since,
         await repository.listed(uow, slot_id),
+        None if since is None else sum([await count(uow, slot, since) for count in _elsewhere]),
     )
 
 

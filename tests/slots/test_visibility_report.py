@@ -19,11 +19,13 @@ from service.kernel.db import Database
 from service.kernel.errors import Unavailable
 from service.kernel.ids import new_id
 from service.slots.domain import AUDIENCES_ASKED, Change, visible_since
+from tests.bookings.test_book import booked
 from tests.conftest import Clock
 from tests.slots.test_visibility import Labelled, Viewer, _centre, _labelled, _viewer, sees
 from tests.support import Caller, World, problem, soon
 
 Body = dict[str, Any]
+HERE, FAR = (46.81, 1.69), (47.4, 1.69)
 
 
 async def _report(caller: Caller, slot: Body) -> Body:
@@ -307,6 +309,68 @@ def test_visible_since(changes: Sequence[tuple[str, Body | None]], number: int |
         for n, (territory, audience) in enumerate(changes)
     ]
     assert visible_since(told) == (None if number is None else at[number])
+
+
+# --- passed over --------------------------------------------------------------------------------
+
+
+async def test_what_was_booked_elsewhere_meanwhile(world: World, clock: Clock) -> None:
+    """By whoever can see it, near in time and place, while it was open: each in turn."""
+    await clock.shift(timedelta(hours=-1))
+    doctor, other, far = [await world.doctor(at=at) for at in (HERE, HERE, FAR)]
+    regulator, pharmacist = await world.regulator(), await world.pharmacist()
+    everybody = {"visibility": ["SNP", "PRO"], "capacity": 20}
+    before = await other.publish(soon(2), **everybody)
+    await booked(regulator, before)  # before the slot was there
+
+    slot = await doctor.publish(soon(3))  # regulation only
+    mine = await doctor.publish(soon(4))
+    late = await other.publish(soon(28), **everybody)
+    away = await far.publish(soon(3), **everybody)
+
+    async def meanwhile() -> int | None:
+        number: int | None = (await _report(doctor, slot))["booked_elsewhere_meanwhile"]
+        return number
+
+    assert await meanwhile() == 0
+    first = await booked(regulator, before)
+    assert await meanwhile() == 1
+    await booked(pharmacist, before)  # cannot see it
+    await booked(regulator, late)  # another day
+    await booked(regulator, away)  # farther than a search looks
+    await booked(regulator, mine)  # with the same doctor
+    assert await meanwhile() == 1
+    answer = await regulator.post(f"/v1/bookings/{first['id']}/cancellation", {"by": "patient"})
+    assert answer.status_code == 200, answer.text
+    assert await meanwhile() == 1  # it was made, all the same
+
+    taken = await booked(regulator, slot)
+    await booked(regulator, before)  # no room left at that moment
+    assert await meanwhile() == 1
+    await regulator.post(f"/v1/bookings/{taken['id']}/cancellation", {"by": "patient"})
+    await booked(regulator, before)
+    assert await meanwhile() == 2
+    await clock.shift(timedelta(hours=2, minutes=30))
+    late_start = await other.publish(soon(5), **everybody)
+    await clock.shift(timedelta(hours=3, minutes=30))
+    await booked(regulator, late_start)  # it had started
+    assert await meanwhile() == 2
+    assert (
+        "booked_elsewhere_meanwhile" not in (await regulator.get(f"/v1/slots/{mine['id']}")).json()
+    )
+
+
+async def test_centres_that_name_nobody_are_told_apart(world: World) -> None:
+    regulator = await world.regulator()
+    centre, other = [await _centre(world, HERE) for _ in range(2)]
+    slot, mine = await centre.publish(soon(3)), await centre.publish(soon(3))
+    theirs = await other.publish(soon(3), capacity=2)
+    await booked(regulator, mine)
+    assert (await _report(centre, slot))["booked_elsewhere_meanwhile"] == 0
+    await booked(regulator, theirs)
+    assert (await _report(centre, slot))["booked_elsewhere_meanwhile"] == 1
+    await centre.delete(f"/v1/slots/{slot['id']}", if_match="*")
+    assert (await _report(centre, slot))["booked_elsewhere_meanwhile"] is None
 
 
 # --- how often ----------------------------------------------------------------------------------

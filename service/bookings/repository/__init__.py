@@ -9,11 +9,13 @@ from service.bookings.repository.changing import (
     report,
     sent_to_emergency,
 )
+from service.bookings.repository.elsewhere import booked_elsewhere
 from service.bookings.repository.reading import find, find_moved, list_mine, overlapping
 from service.bookings.repository.taking import book, give_back, take_seat
 
 __all__ = [
     "book",
+    "booked_elsewhere",
     "cancel",
     "care_of",
     "find",
