@@ -52,14 +52,15 @@ async def answer(
     response: Response,
     *,
     name: str,
-    laid_out: Callable[[dict[str, Any]], Table] = table,
+    by: str = "none",
+    laid_out: Callable[[dict[str, Any]], Table] | None = None,
 ) -> M | Response:
     """Answer as JSON, as CSV or as a workbook, whichever the caller prefers."""
     media = preferred(accept)
     if media == JSON:
         response.headers["Vary"] = "Accept"
         return shape.model_validate(members)
-    sheet = laid_out(members)
+    sheet = table(members, by) if laid_out is None else laid_out(members)
     content = sheet.csv() if media == CSV else await asyncio.to_thread(sheet.xlsx)
     suffix = "csv" if media == CSV else "xlsx"
     return Response(

@@ -62,7 +62,9 @@ async def call_outcomes(
     """
     found = await usecases.call_outcomes(uow, actor, asked=asked, group_by=group_by)
     members = answer_of(found, call_outcomes_members)
-    return await answer(CallOutcomesOut, members, accept, response, name="call-outcomes")
+    return await answer(
+        CallOutcomesOut, members, accept, response, name="call-outcomes", by=group_by
+    )
 
 
 @router.get(
@@ -86,7 +88,9 @@ async def slot_usage(
     organizations that belong to it; with several communities or labels, a slot counts under each.
     """
     found = await usecases.slot_usage(uow, actor, asked=asked, group_by=group_by)
-    return await answer(SlotUsageOut, answer_of(found), accept, response, name="slot-usage")
+    return await answer(
+        SlotUsageOut, answer_of(found), accept, response, name="slot-usage", by=group_by
+    )
 
 
 @router.get(
@@ -110,7 +114,9 @@ async def appointments(
     that are past. Groups are of the side that receives the patient.
     """
     found = await usecases.appointments(uow, actor, asked=asked, group_by=group_by)
-    return await answer(AppointmentsOut, answer_of(found), accept, response, name="appointments")
+    return await answer(
+        AppointmentsOut, answer_of(found), accept, response, name="appointments", by=group_by
+    )
 
 
 @router.get(
@@ -134,7 +140,9 @@ async def referrals(
     a pharmacist's, those of the regulation.
     """
     found = await usecases.referrals(uow, actor, asked=asked, group_by=group_by)
-    return await answer(ReferralsOut, answer_of(found), accept, response, name="referrals")
+    return await answer(
+        ReferralsOut, answer_of(found), accept, response, name="referrals", by=group_by
+    )
 
 
 @router.get(
@@ -157,7 +165,9 @@ async def callbacks(
     The delay runs from entering the queue to the first attempt, answered or not.
     """
     found = await usecases.callbacks(uow, actor, asked=asked, group_by=group_by)
-    return await answer(CallbacksOut, answer_of(found), accept, response, name="callbacks")
+    return await answer(
+        CallbacksOut, answer_of(found), accept, response, name="callbacks", by=group_by
+    )
 
 
 @router.get(
@@ -182,7 +192,9 @@ async def cpts_indicators(
     """
     found = await usecases.cpts_indicators(uow, actor, asked=asked, group_by=group_by)
     members = answer_of(found, wording=WORDING, definitions=dict(DEFINITIONS))
-    return await answer(CptsIndicatorsOut, members, accept, response, name="cpts-indicators")
+    return await answer(
+        CptsIndicatorsOut, members, accept, response, name="cpts-indicators", by=group_by
+    )
 
 
 @router.get(

@@ -157,9 +157,11 @@ async def _answer(
         Group(month.key, month, compute(found, month))
         for month, found in zip(months, by_month, strict=True)
     ]
+    keys = sorted(counted.groups, key=_place)
+    names = await _names(uow, keys) if group_by == "cpts" else {}
     groups += (
-        Group(name, whole, compute(counted.groups[name], whole))
-        for name in sorted(counted.groups, key=_place)
+        Group(found, whole, compute(counted.groups[found], whole), names.get(found))
+        for found in keys
     )
     grouped = group_by != "none"
     return Answer(
@@ -169,6 +171,12 @@ async def _answer(
         groups=tuple(groups) if grouped else None,
         groups_overlap=overlap if grouped else None,
     )
+
+
+async def _names(uow: UnitOfWork, keys: Sequence[str | None]) -> dict[str | None, str]:
+    ids = [UUID(key) for key in keys if key is not None]
+    named = await directory.organization_names(uow, ids) if ids else {}
+    return {str(organization_id): name for organization_id, name in named.items()}
 
 
 def _place(key: str | None) -> tuple[bool, int, str]:

@@ -156,6 +156,9 @@ _CODE_FILES = {
     "visibilities": "TRE_R314-TypeCreneau.csv",
     "specialties": "JDV_J239-SpecialitesSNP-SAS.csv",
     "professions": "TRE_G15-ProfessionSante.csv",
+    # National codes with our wording, and reasons that no national list has.
+    "modes": "modes.csv",
+    "unmet_need_reasons": "unmet_need_reasons.csv",
 }
 
 

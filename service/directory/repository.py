@@ -218,6 +218,14 @@ async def lock_communities(uow: UnitOfWork, ids: Sequence[UUID]) -> set[UUID]:
     return set((await uow.execute(_COMMUNITIES, {"ids": sorted(ids)})).scalars())
 
 
+_NAMES = select(_o.id, _o.name).where(_o.id == func.any(uuids("ids")))
+
+
+async def organization_names(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the names of organizations."""
+    return {row.id: row.name for row in await uow.single(_NAMES, {"ids": list(ids)})}
+
+
 async def has_members(uow: UnitOfWork, cpts_id: UUID) -> bool:
     """Tell whether an organization is a member of this CPTS."""
     return bool((await uow.single(_HAS_MEMBERS, {"cpts": cpts_id})).scalar_one())

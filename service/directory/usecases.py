@@ -69,6 +69,11 @@ async def organization(uow: UnitOfWork, organization_id: UUID) -> Organization:
     return found
 
 
+async def organization_names(uow: UnitOfWork, ids: Sequence[UUID]) -> dict[UUID, str]:
+    """Return the names of organizations, active or not."""
+    return await repository.organization_names(uow, ids)
+
+
 async def organization_of_type(
     uow: UnitOfWork, organization_id: UUID, type_: OrganizationType
 ) -> Organization | None:

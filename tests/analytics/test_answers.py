@@ -26,7 +26,7 @@ from service.analytics.domain import (
 from service.analytics.domain.appointments import CancelledBy
 from service.analytics.domain.cpts_indicators import AUDIENCE, DOCTORS_SIDE
 from service.analytics.http import XLSX
-from service.analytics.schemas.tables import Table, table
+from service.analytics.schemas.tables import Code, Hour, Month, Table, cell, table
 from service.bookings.domain import CancelledBy as OfBooking
 from service.identity import Role
 from service.kernel.ids import new_id
@@ -185,7 +185,6 @@ async def _cells(caller: Caller, name: str, query: dict[str, str]) -> list[dict[
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     assert answer.headers["content-disposition"] == f'attachment; filename="{name}.csv"'
-    assert answer.content.startswith(b"\xef\xbb\xbfterritory;cpts;synthetic;")
     return list(csv.DictReader(io.StringIO(answer.text.lstrip("\ufeff")), delimiter=";"))
 
 
@@ -197,13 +196,19 @@ async def test_tables_say_what_json_says(world: World, name: str) -> None:
         json = (await manager.get(path(name), params=asked)).json()
         rows = await _cells(manager, name, asked)
         groups = json.get("groups", [json])
-        assert [row["key"] for row in rows] == [group.get("key") or "" for group in groups]
+        column = f"key.{group_by}"
+        if group_by != "none":
+            written = [_written(group_by, group["key"]) for group in groups]
+            assert [row[column] for row in rows] == written
+            assert [row.get("key.name", "") for row in rows] == [
+                group.get("name", "") for group in groups
+            ]
         for row, group in zip(rows, groups, strict=True):
-            leaves = dict(_leaves(group))
+            leaves = dict(_leaves(_unkeyed(group)))
             words = {n: leaves.pop(n) for n in list(leaves) if n.endswith(("erator", "ominator"))}
             assert all(".rates." in f".{n}" for n in words)
             expected = leaves | {"territory": world.territory, "synthetic": "false"}
-            shown = {column: text for column, text in row.items() if text}
+            shown = {n: text for n, text in row.items() if text and not n.startswith("key.")}
             shared = {n: json[n] for n in ("groups_overlap", "wording") if n in json}
             expected |= {n: str(v).lower() for n, v in shared.items()}
             assert {n: _number(t) for n, t in shown.items()} == {
@@ -217,11 +222,48 @@ async def test_tables_say_what_json_says(world: World, name: str) -> None:
         assert workbook.headers["cache-control"] == "no-store"
         assert workbook.headers["content-disposition"] == f'attachment; filename="{name}.xlsx"'
         header, *lines = read_sheet(workbook.content)
-        assert header[:3] == ["territory", "cpts", "synthetic"]
+        assert header[0] == ("territory" if group_by == "none" else column)
         assert not rows or header == list(rows[0])
+        keys = [{column: group.get("key") or ""} if "key" in group else {} for group in groups]
         assert [dict(zip(header, map(_number, line), strict=True)) for line in lines] == [
-            {n: _number(t) for n, t in row.items()} for row in rows
+            {n: _number(t) for n, t in {**row, **key}.items()}
+            for row, key in zip(rows, keys, strict=True)
         ]
+
+
+def _unkeyed(group: Row) -> Row:
+    return {name: value for name, value in group.items() if name not in {"key", "name"}}
+
+
+def _written(by: str, key: str | None) -> str:
+    """A key as a French Excel keeps it: a date, a text that is no number."""
+    if key is None:
+        return ""
+    return {"month": f"{key}-01", "hour": f"{key} h"}.get(by, key)
+
+
+@pytest.mark.parametrize(
+    ("value", "written"),
+    [
+        (Code("01"), '="01"'),
+        (Code("36"), '="36"'),
+        (Code("2A"), "2A"),
+        (Code('1"&A1'), '1"&A1'),
+        (Code("=1"), "'=1"),
+        (Month("2022-01"), "2022-01-01"),
+        (Hour("08"), "08 h"),
+        ("01", "01"),
+        ('="01"', '\'="01"'),
+    ],
+)
+def test_codes_of_ours_survive_a_spreadsheet_and_nobody_elses_text_is_a_formula(
+    value: str, written: str
+) -> None:
+    assert cell(value) == written
+    (_, (read,)) = csv.reader(
+        io.StringIO(Table(["a"], [[value]]).csv().removeprefix("\ufeff")), delimiter=";"
+    )
+    assert read == written
 
 
 _APART = ("groups", "groups_overlap", "wording", "definitions")
@@ -299,8 +341,10 @@ def test_a_workbook_says_what_its_members_mean() -> None:
 def test_a_workbook_says_once_what_its_rates_divide() -> None:
     rate = {"value": Decimal("0.5"), "numerator": "booked", "denominator": "published - withdrawn"}
     answer = {"territory": "36", "synthetic": False, "booked": 1, "rates": {"fill": rate}}
-    made = table({**answer, "groups": [{"key": n, **answer} for n in "ab"]})
-    assert made.header == ["territory", "cpts", "synthetic", "key", "booked", "rates.fill.value"]
+    made = table({**answer, "groups": [{"key": n, **answer} for n in "ab"]}, "role")
+    assert made.header == [
+        *("key.role", "territory", "cpts", "synthetic", "booked", "rates.fill.value")
+    ]
     assert made.definitions == {"rates.fill.value": "booked / (published - withdrawn)"}
     assert "published" not in made.csv()
     both = table({**answer, "definitions": {"booked": "Ce que booked compte."}})
@@ -308,8 +352,8 @@ def test_a_workbook_says_once_what_its_rates_divide() -> None:
 
 
 def test_an_answer_without_groups_keeps_its_header() -> None:
-    empty = table({"territory": "36", "synthetic": False, "booked": 0, "groups": []})
-    assert empty.csv() == "\ufeffterritory;cpts;synthetic;key;booked\r\n"
+    empty = table({"territory": "36", "synthetic": False, "booked": 0, "groups": []}, "hour")
+    assert empty.csv() == "\ufeffkey.hour;territory;cpts;synthetic;booked\r\n"
 
 
 def test_no_text_of_a_workbook_is_a_formula_or_a_link() -> None:

@@ -36,7 +36,7 @@ def _without(body: dict[str, Any], *names: str) -> dict[str, Any]:
     return {name: value for name, value in body.items() if name not in names}
 
 
-_SCOPE = ("territory", "cpts", "synthetic", "groups", "monthly_mean", "key")
+_SCOPE = ("territory", "cpts", "synthetic", "groups", "monthly_mean", "key", "name")
 
 
 def _additive(body: dict[str, Any]) -> list[int]:
@@ -265,7 +265,9 @@ async def test_a_table_for_a_french_spreadsheet(world: World) -> None:
         assert answer.status_code == 200, answer.text
         assert answer.headers["content-type"] == "text/csv; charset=utf-8"
         assert (answer.headers["vary"], answer.headers["cache-control"]) == ("Accept", "no-store")
-        assert answer.content.startswith(b"\xef\xbb\xbfterritory;cpts;synthetic;key;from;to;calls;")
+        by = query.get("group_by", "none")
+        first = {"none": "", "month": "key.month;", "cpts": "key.cpts;key.name;"}[by]
+        assert answer.text.startswith(f"\ufeff{first}territory;cpts;synthetic;from;to;calls;")
         return list(csv.DictReader(io.StringIO(answer.text.lstrip("\ufeff")), delimiter=";"))
 
     whole = await _ask(manager, territory=world.territory)
@@ -279,9 +281,10 @@ async def test_a_table_for_a_french_spreadsheet(world: World) -> None:
     )
     assert row["avoided_emergency_visits.method"] == "recorded_by_regulator_at_closure"
     months = await table(group_by="month")
-    assert [line["key"] for line in months] == [f"2022-{n:02d}" for n in range(1, 13)]
+    assert [line["key.month"] for line in months] == [f"2022-{n:02d}-01" for n in range(1, 13)]
     assert sum(int(line["calls"]) for line in months) == whole["calls"]
-    assert [line["key"] for line in await table(group_by="cpts")] == [str(communities[0]), ""]
+    of_cpts = [(line["key.cpts"], line["key.name"]) for line in await table(group_by="cpts")]
+    assert of_cpts == [(str(communities[0]), f"cpts {communities[0].hex[-4:]}"), ("", "")]
 
 
 async def test_an_empty_territory_answers_zeros(world: World) -> None:

@@ -18,7 +18,7 @@ from tests.support import Caller
 
 ZONE = "Europe/Paris"
 YEAR = (date(2022, 1, 1), date(2023, 1, 1))
-_SCOPE = {"territory", "cpts", "synthetic", "groups", "groups_overlap", "key", "from", "to"}
+_SCOPE = {"territory", "cpts", "synthetic", "groups", "groups_overlap", "key", "name", "from", "to"}
 _SCOPE |= {"wording", "definitions"}
 
 

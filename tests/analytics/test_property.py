@@ -90,7 +90,7 @@ FIGURES = {
     ),
     "callbacks": Figure("calls", "received_at", naive.callbacks, _callback_keys, frozenset()),
 }
-_SCOPE = {"territory", "cpts", "synthetic", "groups", "groups_overlap", "key", "from", "to"}
+_SCOPE = {"territory", "cpts", "synthetic", "groups", "groups_overlap", "key", "name", "from", "to"}
 _SCOPE |= {"wording", "definitions"}
 
 

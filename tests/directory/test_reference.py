@@ -39,6 +39,8 @@ CODE_FILES = {
     "visibilities": "TRE_R314-TypeCreneau",
     "specialties": "JDV_J239-SpecialitesSNP-SAS",
     "professions": "TRE_G15-ProfessionSante",
+    "modes": "modes",
+    "unmet_need_reasons": "unmet_need_reasons",
 }
 
 

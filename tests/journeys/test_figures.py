@@ -107,7 +107,6 @@ async def _a_day(world: World, cpts_id: UUID, clock: Clock) -> dict[str, Body]:
             "overbooked": 0,
             "walk_in": 1,
             "rates.fill.value": 0.5,
-            "rates.fill.numerator": "booked",
         },
         "appointments": {
             "booked": 4,

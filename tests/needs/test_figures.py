@@ -11,9 +11,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from sqlalchemy import insert, update
 
+from service.directory import reference
 from service.identity import Role
 from service.kernel.ids import new_id
+from service.needs.domain import Reason
 from service.needs.tables import unmet_needs
+from service.slots import Mode
 from service.slots.tables import slots
 from tests.needs.support import need, recorded
 from tests.support import Caller, World, problem, soon
@@ -155,14 +158,32 @@ async def test_the_figures_are_what_the_rows_say(world: World, zone_name: str) -
     assert cells == {
         key: (number, unused["commune_day"][key]) for key, number in told["commune_day"].items()
     }
-    labels = {line["key"]: line["label"] for line in found["by_commune"]}
+    labels = {
+        line["key"]: line["label"]
+        for by in ("motive", "mode", "reason", "commune", "commune_day")
+        for line in found[f"by_{by}"]
+    }
+    assert {key for key, label in labels.items() if label is None} <= {"M01.05"}  # no motive
     assert labels["36044"] == "Châteauroux"
+    assert (labels["VR"], labels["too_far"]) == ("Téléconsultation", "Trop loin pour le patient")
 
     sheet = (await _ask(manager, here.territory, Accept="text/csv")).text
     rows = list(csv.DictReader(io.StringIO(sheet.removeprefix("\ufeff")), delimiter=";"))
+    assert sheet.startswith("\ufeffby;key;label;territory;")
     assert rows[0]["needs"] == str(found["needs"])
+    assert {r["key"] for r in rows if r["by"] == "hour"} == {
+        f"{line['key']} h" for line in found["by_hour"]
+    }
+    assert {r["key"] for r in rows if r["by"] == "commune"} == {
+        f'="{line["key"]}"' for line in found["by_commune"]
+    }
     assert {r["key"]: int(r["needs"]) for r in rows if r["by"] == "motive"} == told["motive"]
     assert len(rows) == 1 + sum(len(found[name]) for name in found if name.startswith("by_"))
+
+
+def test_every_reason_and_mode_has_a_label() -> None:
+    assert set(reference.code_list("unmet_need_reasons")) == set(Reason)
+    assert set(reference.code_list("modes")) == set(Mode)
 
 
 async def test_a_seat_is_unused_once_it_is_past_only(world: World) -> None:

@@ -21,12 +21,14 @@ class Counted(Generic[F]):
 class Group(Generic[F]):
     """The figures of one group: a month (`2022-01`), a community's id, an hour (`08`), ...
 
-    The key is None for rows that have none: a slot whose organization is in no community.
+    The key is None for rows that have none: a slot whose organization is in no community. `name`
+    is the community's name.
     """
 
     key: str | None
     period: Period
     figures: F
+    name: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

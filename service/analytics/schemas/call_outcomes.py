@@ -61,6 +61,7 @@ class GroupOut(_FiguresOut):
     """The figures of one month (`2022-01`) or one community (its id; null: without)."""
 
     key: str | None
+    name: str | None = Field(None, description="Of a community.")
 
 
 class CallOutcomesOut(_FiguresOut, WholeOut):

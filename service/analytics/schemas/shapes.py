@@ -70,6 +70,7 @@ class KeyedOut(Answer):
         description="Month (`2022-01`), id of a community, local hour (`08`) or code; null: those"
         " without one."
     )
+    name: str | None = Field(None, description="Of a community.")
 
 
 def plain(figures: Any) -> dict[str, Any]:
@@ -100,6 +101,7 @@ def answer_of(
         grouped["groups"] = [
             {
                 "key": group.key,
+                **({} if group.name is None else {"name": group.name}),
                 "from": group.period.from_,
                 "to": group.period.to,
                 **members(group.figures),

@@ -14,6 +14,54 @@ _SHARED = ("groups_overlap", "wording")  # repeated on each row, where an answer
 _NAMES = ("category", "outcome", "role", "organization_type")
 
 
+class Key(str):
+    """What a row is about, as CSV writes it: a French Excel turns `2022-01` and `08` otherwise."""
+
+    __slots__ = ()
+
+    def in_csv(self) -> str:
+        """Return the cell."""
+        raise NotImplementedError
+
+
+class Code(Key):
+    """A code of ours: the zeros that it begins with stay. The one formula there is."""
+
+    __slots__ = ()
+
+    def in_csv(self) -> str:
+        """Return the digits as a text: ="01"; what else stands there is a text by itself."""
+        return f'="{self}"' if self.isascii() and self.isdigit() else _text(self)
+
+
+class Month(Key):
+    """A month (`2022-01`): its first day, which stays a date."""
+
+    __slots__ = ()
+
+    def in_csv(self) -> str:
+        """Return the first day."""
+        return f"{self}-01"
+
+
+class Hour(Key):
+    """A local hour (`08`): a text that is no number."""
+
+    __slots__ = ()
+
+    def in_csv(self) -> str:
+        """Return the hour with its unit."""
+        return f"{self} h"
+
+
+_KINDS: Mapping[str, type[Key]] = {"month": Month, "hour": Hour, "commune": Code}
+
+
+def kind(by: str, key: str | None) -> str | None:
+    """Return a group's key as what it is."""
+    return _KINDS[by](key) if key is not None and by in _KINDS else key
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """Cells under a header that names members of the JSON answer by their path."""
@@ -68,21 +116,34 @@ def _pattern(value: Decimal) -> str:
     return "0.0" if value.as_tuple().exponent == -1 else "0.0000"
 
 
-def table(answer: Mapping[str, Any]) -> Table:
-    """Lay an answer out: one row a group, or one for all. What a group lacks is an empty cell."""
+def table(answer: Mapping[str, Any], by: str = "none") -> Table:
+    """Lay an answer out: one row a group, or one for all. What a group lacks is an empty cell.
+
+    The first header names what the groups are (`key.month`); the names of communities follow.
+    """
     context = {name: answer.get(name) for name in _CONTEXT}
+    context["territory"] = context["territory"] and Code(context["territory"])
     context |= {name: answer[name] for name in _SHARED if name in answer}
     apart = {*context, "groups", "definitions"}
-    whole = {
-        **context,
-        "key": None,
-        **{name: value for name, value in answer.items() if name not in apart},
-    }
-    header = [name for name, _ in _cells(whole)]
-    groups = [whole] if "groups" not in answer else [{**context, **g} for g in answer["groups"]]
-    rows = [dict(_cells(group)) for group in groups]
+    whole = {**context, **{name: value for name, value in answer.items() if name not in apart}}
+    rows: list[tuple[dict[str, Any], dict[str, Any]]] = [({}, whole)]
+    if "groups" in answer:
+        rows = [(_key(by, g), {**context, **_rest(g)}) for g in answer["groups"]]
+    header = [*_key(by, {"key": None}), *(name for name, _ in _cells(whole))]
+    laid_out = [{**key, **dict(_cells(row))} for key, row in rows]
     definitions = {**answer.get("definitions", {}), **dict(_quotients(whole))}
-    return Table(header, [[row.get(name) for name in header] for row in rows], definitions)
+    return Table(header, [[row.get(name) for name in header] for row in laid_out], definitions)
+
+
+def _key(by: str, group: Mapping[str, Any]) -> dict[str, Any]:
+    if by == "none":
+        return {}
+    named = {"key.name": group.get("name")} if by == "cpts" else {}
+    return {f"key.{by}": kind(by, group["key"]), **named}
+
+
+def _rest(group: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name not in {"key", "name"}}
 
 
 def _cells(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -132,5 +193,8 @@ def cell(value: object) -> str:
         return str(value).lower()
     if isinstance(value, Decimal):
         return str(value).replace(".", ",")
-    text = str(value)
+    return value.in_csv() if isinstance(value, Key) else _text(str(value))
+
+
+def _text(text: str) -> str:
     return f"'{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from service.analytics.domain import UnmetBy, UnmetNeeds
 from service.analytics.schemas.shapes import PeriodOut
-from service.analytics.schemas.tables import Table
+from service.analytics.schemas.tables import Code, Table, kind
 from service.directory import reference
 from service.kernel.http.shapes import Answer
 
@@ -16,7 +16,7 @@ class UnmetLineOut(Answer):
     """One motive, mode, reason, commune, day (`2026-12-01`), hour (`08`), or commune and day."""
 
     key: str
-    label: str | None = Field(None, description="In French, of a motive or a commune.")
+    label: str | None = Field(None, description="In French, but of a day or an hour.")
     needs: int
     unused_seats: int | None = Field(description="Null where slots have no such thing.")
 
@@ -63,9 +63,16 @@ def unmet_needs_members(found: UnmetNeeds) -> dict[str, Any]:
     }
 
 
+_LISTS = {
+    UnmetBy.MOTIVE: "motives",
+    UnmetBy.MODE: "modes",
+    UnmetBy.REASON: "unmet_need_reasons",
+}
+
+
 def _label(by: UnmetBy, key: str) -> str | None:
-    if by is UnmetBy.MOTIVE:
-        code = reference.code_list("motives").get(key)
+    if by in _LISTS:
+        code = reference.code_list(_LISTS[by]).get(key)
         return code.label if code else None
     if by in {UnmetBy.COMMUNE, UnmetBy.COMMUNE_DAY}:
         commune = reference.commune(key.partition(" ")[0])
@@ -76,7 +83,14 @@ def _label(by: UnmetBy, key: str) -> str | None:
 def unmet_needs_table(answer: Mapping[str, Any]) -> Table:
     """Lay the answer out: everything in the first row, then one row a line; `by` says of what."""
     context = {name: answer[name] for name in ("territory", "synthetic", "from", "to")}
+    context["territory"] = Code(context["territory"])
     counts = {"needs": answer["needs"], "unused_seats": answer["unused_seats"]}
     rows: list[dict[str, Any]] = [{"by": None, "key": None, "label": None, **counts}]
-    rows += ({"by": str(by), **line} for by in UnmetBy for line in answer[f"by_{by}"])
-    return Table([*context, *rows[0]], [[*context.values(), *row.values()] for row in rows])
+    rows += (
+        {"by": str(by), **line, "key": kind(by, line["key"])}
+        for by in UnmetBy
+        for line in answer[f"by_{by}"]
+    )
+    named = ("by", "key", "label")
+    header = [*named, *context, *counts]
+    return Table(header, [[{**context, **row}[name] for name in header] for row in rows])
