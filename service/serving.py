@@ -102,13 +102,23 @@ def serve(settings: Settings, listener: socket.socket, ready: Callable[[], None]
         raise CannotListen(_why_not(host, port, error)) from error
 
 
+class _Supervisor(Multiprocess):
+    """Lets nobody wait for an answer that will not come."""
+
+    def terminate_all(self) -> None:
+        # As long as this process listens too, connections are taken that no worker will serve.
+        for listener in self.sockets:
+            listener.close()
+        super().terminate_all()
+
+
 def serve_with_workers(
     settings: Settings, listener: socket.socket, workers: int, ready: Callable[[], None]
 ) -> None:
     """Serve in several processes, each with its own pool; a worker that dies is replaced."""
     create_app(settings)  # a mistake in the settings is told once, here
     config = uvicorn.Config("service.main:create_app", factory=True, workers=workers, **_OPTIONS)
-    supervisor = Multiprocess(config, sockets=[listener])
+    supervisor = _Supervisor(config, sockets=[listener])
     ready()
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
