@@ -15,7 +15,7 @@ READY_TO_GENERATE := $(CLIENT_VENV)/.ready-to-generate
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pg15 test-pgbouncer bench check fix client openapi migration
+.PHONY: help install demo test test-pg15 test-pgbouncer bench torture check fix client openapi migration
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ test-pgbouncer: $(READY_TO_DEVELOP) ## The same through PgBouncer: bookings and 
 
 bench: $(READY_TO_DEVELOP) ## Measure beside the floor of the stack (BASE=rev: beside a commit too)
 	@$(BIN)/python -m load_tests.bench $(if $(BASE),--base $(BASE))
+SECONDS ?= 300
+torture: $(READY_TO_DEVELOP) ## Let many work while processes die, and check every promise (SECONDS=300)
+	@SNP_TORTURE_SECONDS=$(SECONDS) $(BIN)/pytest -p no:randomly tests/history
 
 check: $(READY_TO_DEVELOP) ## Look for faults without running tests; changes nothing
 	@$(BIN)/ruff format --check --quiet .

@@ -141,9 +141,9 @@ class Actor:
         for http in self._https:
             await http.aclose()
 
-    async def work(self, until: float) -> None:
-        """Do one random thing after the other until an instant."""
-        while time.monotonic() < until:
+    async def work(self, done: asyncio.Event) -> None:
+        """Do one random thing after the other until it is enough."""
+        while not done.is_set():
             await self.act()
             await asyncio.sleep(self.chance.uniform(0, 0.03))
 

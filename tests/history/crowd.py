@@ -5,7 +5,8 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,13 +18,15 @@ from service.kernel.db import Database
 from service.kernel.settings import Settings
 from tests.history import snapshot
 from tests.history.checker import check
-from tests.history.clients import Actor, Board, Booker, Doctor
+from tests.history.clients import TIMEOUT, Actor, Board, Booker, Doctor
 from tests.history.record import History, Outcome
 from tests.history.servers import Installation
 from tests.history.snapshot import Snapshot
 from tests.support import World
 
 Interference = Callable[[History], Awaitable[None]]
+Enough = Callable[[History], bool]
+_LONGER_AT_MOST = 120
 _LONG = "SNP_TORTURE_SECONDS"
 
 
@@ -69,6 +72,18 @@ class Told:
         ]
 
 
+@asynccontextmanager
+async def world_at(installation: Installation, url: str) -> AsyncIterator[World]:
+    """Make a territory whose callers talk to one server, until the block ends."""
+    settings = Settings.model_validate({})
+    database = Database(installation.app_url(), settings, Vault(installation.keys))
+    try:
+        async with httpx.AsyncClient(base_url=url, timeout=TIMEOUT, trust_env=False) as http:
+            yield await World(database, http).begin()
+    finally:
+        await database.dispose()
+
+
 @dataclass
 class Crowd:
     """Two doctors, two regulating desks, two pharmacies."""
@@ -83,16 +98,11 @@ class Crowd:
     async def gather(self) -> "Crowd":
         """Make a territory with its people, and sign them in."""
         self.history.clock = await _clock(self.installation.superuser_url())
-        settings = Settings.model_validate({})
-        database = Database(self.installation.app_url(), settings, Vault(self.installation.keys))
-        url = self.installation.servers[0].url
-        async with httpx.AsyncClient(base_url=url, timeout=30, trust_env=False) as http:
-            world = await World(database, http).begin()
+        async with world_at(self.installation, self.installation.servers[0].url) as world:
             self.territory = world.territory
             doctors = [await world.doctor() for _ in range(2)]
             desks = [await world.regulator() for _ in range(2)]
             pharmacists = [await world.pharmacist() for _ in range(2)]
-        await database.dispose()
         servers = [server.url for server in self.installation.servers]
         people = (
             *((f"doctor {n}", caller, Doctor) for n, caller in enumerate(doctors)),
@@ -106,17 +116,40 @@ class Crowd:
             )
         return self
 
-    async def work(self, length: float, interference: Interference | None = None) -> None:
-        """Let everybody work, while something may happen to the installation; then settle."""
-        until = time.monotonic() + length
+    async def work(
+        self, length: float, enough: Enough, interference: Interference | None = None
+    ) -> None:
+        """Let everybody work so long, and until enough was seen, while things happen; then settle.
+
+        On a busy machine few calls fit into some seconds: then it lasts longer.
+        """
+        done = asyncio.Event()
         async with asyncio.TaskGroup() as together:
             for actor in self.actors:
-                together.create_task(actor.work(until))
-            if interference is not None:
-                together.create_task(_again_and_again(interference, self.history, until))
+                together.create_task(actor.work(done))
+            together.create_task(self._until_enough(length, enough, interference, done))
         await self.installation.healthy()
         for actor in self.actors:
             await actor.settle()
+
+    async def _until_enough(
+        self,
+        length: float,
+        enough: Enough,
+        interference: Interference | None,
+        done: asyncio.Event,
+    ) -> None:
+        until = time.monotonic() + length
+        try:
+            if interference is not None:
+                await _again_and_again(interference, self.history, until)
+            await asyncio.sleep(max(0.0, until - time.monotonic()))
+            for _ in range(_LONGER_AT_MOST):
+                if enough(self.history):
+                    return
+                await asyncio.sleep(1)
+        finally:
+            done.set()
 
     async def snapshot(self) -> Snapshot:
         """Read the territory's rows."""
@@ -170,6 +203,7 @@ async def run(
     name: str,
     length: float,
     folder: Path,
+    enough: Enough,
     interference: Interference | None = None,
 ) -> Told:
     """Let a crowd work and check what it did; the history is kept in `folder`."""
@@ -177,7 +211,7 @@ async def run(
     crowd = await Crowd(installation, number).gather()
     started = time.monotonic()
     try:
-        await crowd.work(length, interference)
+        await crowd.work(length, enough, interference)
         rows = await crowd.snapshot()
     finally:
         await crowd.close()
@@ -191,5 +225,5 @@ async def run(
 
 def assert_right(told: Told, defects: Sequence[str] = ()) -> None:
     """Fail with every violation, and what else was done."""
-    assert not told.violations, "\n".join([*told.violations[:50], *told.lines()])
-    assert not defects, "\n".join(defects[:20])
+    assert not told.violations, "\n".join([*told.violations[:50], *told.lines(), *defects[-20:]])
+    assert not defects, "\n".join(defects[-20:])

@@ -43,9 +43,9 @@ class Proxy:
         if self._server is not None:
             self._server.close()
             self._server = None
-        self.cut()
-        if self._carrying:
-            await asyncio.wait(self._carrying)
+        while self._carrying:  # one that was just accepted is cut as soon as it carries
+            self.cut()
+            await asyncio.sleep(0.01)
 
     def cut(self) -> int:
         """Cut every connection in the middle of whatever it says; return how many."""
