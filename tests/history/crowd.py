@@ -50,6 +50,7 @@ class Told:
     history: History
     violations: list[str]
     hidden: int  # calls without a clear answer that had happened nevertheless
+    kept: Path  # where the history is
 
     def lines(self) -> list[str]:
         """Say it in lines."""
@@ -207,7 +208,7 @@ async def run(
     interference: Interference | None = None,
 ) -> Told:
     """Let a crowd work and check what it did; the history is kept in `folder`."""
-    number = seed()
+    number, kept = seed(), folder / "history.jsonl"
     crowd = await Crowd(installation, number).gather()
     started = time.monotonic()
     try:
@@ -215,15 +216,21 @@ async def run(
         rows = await crowd.snapshot()
     finally:
         await crowd.close()
-        crowd.history.save(folder / "history.jsonl")
+        crowd.history.save(kept)
     violations = check(crowd.history, rows)
     lasted = time.monotonic() - started
     return Told(
-        f"{name} (seed {number})", lasted, crowd.history, violations, hidden(crowd.history, rows)
+        f"{name} (seed {number})",
+        lasted,
+        crowd.history,
+        violations,
+        hidden(crowd.history, rows),
+        kept,
     )
 
 
 def assert_right(told: Told, defects: Sequence[str] = ()) -> None:
     """Fail with every violation, and what else was done."""
-    assert not told.violations, "\n".join([*told.violations[:50], *told.lines(), *defects[-20:]])
+    said = [*told.violations[:50], *told.lines(), f"History: {told.kept}", *defects[-20:]]
+    assert not told.violations, "\n".join(said)
     assert not defects, "\n".join(defects[-20:])
