@@ -19,7 +19,7 @@ from service.identity.router import router as identity
 from service.kernel import logs
 from service.kernel.crypto import KeysError, Vault, load_keys
 from service.kernel.db import Database
-from service.kernel.http import docs, health, problems
+from service.kernel.http import docs, health, pages, problems
 from service.kernel.http.middleware import Observe
 from service.kernel.http.rate import RateLimit
 from service.kernel.settings import Settings
@@ -76,6 +76,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     for router in (
         health.router,
         docs.router,
+        pages.router,
         oauth,
         identity,
         directory,
