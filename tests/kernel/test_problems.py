@@ -456,6 +456,19 @@ async def test_answers_are_kept_by_no_cache(world: World) -> None:
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
+async def test_an_answer_without_content_has_no_type_of_it(world: World) -> None:
+    doctor = await world.doctor()
+    slot = await doctor.publish()
+    hold = (await doctor.post(f"/v1/slots/{slot['id']}/holds")).json()
+    for answer in (
+        await doctor.delete(f"/v1/holds/{hold['id']}"),
+        await doctor.delete(f"/v1/slots/{slot['id']}", if_match="*"),
+    ):
+        assert (answer.status_code, answer.content) == (204, b"")
+        assert "content-type" not in answer.headers
+        assert answer.headers["x-request-id"]
+
+
 async def test_many_wrong_requests_at_once_are_each_answered(world: World) -> None:
     doctor = await world.doctor()
     answers: list[httpx.Response] = await asyncio.gather(

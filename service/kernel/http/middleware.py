@@ -7,6 +7,7 @@ import re
 import time
 import traceback
 from collections.abc import MutableMapping
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -95,6 +96,8 @@ def _request_id(scope: Scope) -> str:
 
 def _add_headers(message: MutableMapping[str, Any], path: str, request_id: str) -> None:
     headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+    if message["status"] == HTTPStatus.NO_CONTENT:
+        headers = [header for header in headers if header[0].lower() != b"content-type"]
     headers.append((b"x-content-type-options", b"nosniff"))
     if not any(name.lower() == b"cache-control" for name, _ in headers):
         value = b"no-store" if path.startswith(("/v1", "/oauth")) else b"no-cache"
