@@ -122,7 +122,20 @@ async def _why_not(uow: UnitOfWork, actor: Actor, asked: BookingRequest) -> Doma
         return seat
     if call is not None:
         calls.check_bookable(call)
+    if isinstance(seat, slots.SlotTaken):
+        return await _taken_by(uow, actor, asked.slot_id, seat)
     return seat or _broken_rule(asked, call, file_id)
+
+
+async def _taken_by(
+    uow: UnitOfWork, actor: Actor, slot_id: UUID, taken: slots.SlotTaken
+) -> slots.SlotTaken:
+    """Nobody was faster when the caller's own organization has the seat: say so."""
+    own = await repository.own_on(uow, actor, slot_id)
+    if own is None:
+        return taken
+    sentence = "Every seat of this slot is booked, one of them by your organization (own_booking)."
+    return slots.SlotTaken(sentence, own_booking=own, **taken.extra)
 
 
 def _broken_rule(
@@ -242,7 +255,10 @@ async def reschedule(
     taken = await repository.take_seat(uow, actor, slot_id, hold_id)
     if taken is None:
         await ensure_live(uow, actor)
-        raise await slots.why_not(uow, actor, slot_id, hold_id=hold_id) or slots.SlotHeld()
+        seat = await slots.why_not(uow, actor, slot_id, hold_id=hold_id)
+        if isinstance(seat, slots.SlotTaken):
+            seat = await _taken_by(uow, actor, slot_id, seat)
+        raise seat or slots.SlotHeld()
     await _give_back(uow, actor, old_slot_id)
     try:
         await repository.move(uow, booking_id, taken)

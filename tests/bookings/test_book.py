@@ -381,6 +381,29 @@ async def test_a_revoked_right_books_nothing_more(world: World, database: Databa
     assert (await doctor.get(f"/v1/slots/{slot['id']}")).json()["booked"] == 0
 
 
+async def test_a_seat_that_the_own_organization_took_is_told_so(world: World) -> None:
+    doctor, regulator, pharmacist = (
+        await world.doctor(),
+        await world.regulator(),
+        await world.pharmacist(),
+    )
+    slot = await doctor.publish(visibility=["SNP", "PRO"])
+    other = await doctor.publish(soon(4))
+    made = await booked(regulator, slot)
+    colleague = await world.regulation(Role.OSNP)
+    for caller in (regulator, colleague):
+        told = problem(await caller.post("/v1/bookings", request(slot)), 409, "slot-taken")
+        assert told["own_booking"] == made["id"]
+        assert "your organization" in told["detail"]
+    told = problem(await pharmacist.post("/v1/bookings", request(slot)), 409, "slot-taken")
+    assert "own_booking" not in told
+    assert "detail" not in told
+    moving = await booked(regulator, other)
+    path = f"/v1/bookings/{moving['id']}/rescheduling"
+    told = problem(await regulator.post(path, {"slot_id": slot["id"]}), 409, "slot-taken")
+    assert told["own_booking"] == made["id"]
+
+
 async def test_a_booking_says_when_the_patient_is_not_identified(world: World) -> None:
     doctor, regulator = await world.doctor(), await world.regulator()
     incomplete: list[dict[str, Any]] = [

@@ -10,7 +10,7 @@ from service.bookings.repository.changing import (
     sent_to_emergency,
 )
 from service.bookings.repository.elsewhere import booked_elsewhere
-from service.bookings.repository.reading import find, find_moved, list_mine, overlapping
+from service.bookings.repository.reading import find, find_moved, list_mine, overlapping, own_on
 from service.bookings.repository.taking import book, give_back, take_seat
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "lock_slots",
     "move",
     "overlapping",
+    "own_on",
     "report",
     "sent_to_emergency",
     "take_seat",

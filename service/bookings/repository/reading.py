@@ -253,3 +253,17 @@ async def overlapping(
         {"file_id": file_id, "key": patient_key, "slot_id": slot_id, **slots.caller(actor)},
     )
     return list(found.scalars())
+
+
+_OWN_ON = (
+    select(_b.id)
+    .where(_b.slot_id == bind("slot_id", Uuid), _b.state != BookingState.CANCELLED, _requester())
+    .order_by(_b.id.desc())
+    .limit(1)
+)
+
+
+async def own_on(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> UUID | None:
+    """Return the last booking that the caller's organization made of a slot, if any stands."""
+    found = await uow.single(_OWN_ON, {"slot_id": slot_id, **slots.caller(actor)})
+    return found.scalars().first()
