@@ -349,7 +349,10 @@ class ChangesOut(Answer):
 class SessionReport(SessionOut):
     """A session with its slots."""
 
-    created: int = Field(description="Slots it has, past and booked ones too.")
+    created: int = Field(
+        description="How many slots it has published that still are its own: past, booked"
+        " and hand-withdrawn ones too. `slots` names those to come."
+    )
     slots: list[UUID] = Field(description=f"The first {SHOWN} to come, by start.")
     skipped: list[SkippedOut] = Field(
         description=f"Slots asked for within {DAYS_AHEAD} days that do not stand, and why."
