@@ -28,7 +28,7 @@ from service.bookings.domain import (
     seen_by_doctor,
     vital,
 )
-from service.identity import Actor, ensure_live
+from service.identity import Actor
 from service.kernel import events
 from service.kernel.db import ConstraintViolated, UnitOfWork
 from service.kernel.errors import DomainError, FieldError
@@ -110,14 +110,13 @@ def _named(blocking: list[UUID]) -> dict[str, Any]:
 
 async def _why_not(uow: UnitOfWork, actor: Actor, asked: BookingRequest) -> DomainError | None:
     """Ask, in the order of answers, what stood in the way."""
-    await ensure_live(uow, actor)
+    seat = await slots.why_not(
+        uow, actor, asked.slot_id, hold_id=asked.hold_id, overbook=asked.overbook
+    )
     call = None if asked.call_id is None else await calls.readable(uow, actor, asked.call_id)
     file_id = asked.patient_file_id or (call.patient_file_id if call else None)
     if asked.patient is None and file_id is not None:
         await patients.read(uow, actor, file_id)
-    seat = await slots.why_not(
-        uow, actor, asked.slot_id, hold_id=asked.hold_id, overbook=asked.overbook
-    )
     if isinstance(seat, slots.SlotNotFound):
         return seat
     if call is not None:
@@ -254,7 +253,6 @@ async def reschedule(
     await repository.lock_slots(uow, actor, old=old_slot_id, new=slot_id)
     taken = await repository.take_seat(uow, actor, slot_id, hold_id)
     if taken is None:
-        await ensure_live(uow, actor)
         seat = await slots.why_not(uow, actor, slot_id, hold_id=hold_id)
         if isinstance(seat, slots.SlotTaken):
             seat = await _taken_by(uow, actor, slot_id, seat)

@@ -12,6 +12,7 @@ from service.identity.domain import Actor, Role
 from service.identity.parts import grant_is_live, grant_parameters, in_force
 from service.identity.tables import clients, grants
 from service.kernel.db import UnitOfWork
+from service.kernel.prepared import Prepared
 from service.kernel.sql import bind, snp_now, uuids
 
 _c, _g = clients.c, grants.c
@@ -67,7 +68,7 @@ _GRANTS = (
     .where(_g.client_id == bind("client_id", Uuid), in_force())
     .order_by(_g.id)
 )
-_IS_LIVE = select(grant_is_live())
+_IS_LIVE = Prepared(select(grant_is_live().label("live")))
 
 
 async def find_client(uow: UnitOfWork, client_id: UUID) -> Client | None:
@@ -92,7 +93,8 @@ def _grant(row: Any) -> Grant:
 
 async def grant_is_unchanged(uow: UnitOfWork, actor: Actor) -> bool:
     """Tell whether the grant behind a token is still as the token says."""
-    return bool((await uow.single(_IS_LIVE, grant_parameters(actor))).scalar_one())
+    rows = await uow.fetch(_IS_LIVE, grant_parameters(actor))
+    return bool(rows[0]["live"])
 
 
 async def add_client(uow: UnitOfWork, *, client_id: UUID, name: str, digest: bytes) -> None:

@@ -31,6 +31,7 @@ from sqlalchemy import (
 )
 
 from service.kernel.db import UnitOfWork
+from service.kernel.prepared import Prepared
 from service.kernel.rights import RIGHTS
 from service.kernel.sql import bind, snp_now
 from service.kernel.tables import Instant, metadata
@@ -127,7 +128,7 @@ _THIS = (
     _k.key == bind("idem_key", Text),
 )
 _KEPT = text("idempotency_keys.created_at > snp_now() - interval '24 hours'")
-_FIND = select(_k.fingerprint, _k.status, _k.ids).where(*_THIS, _KEPT)
+_FIND = Prepared(select(_k.fingerprint, _k.status, _k.ids).where(*_THIS, _KEPT))
 _FORGET = delete(idempotency_keys).where(
     *_THIS, text("idempotency_keys.created_at <= snp_now() - interval '24 hours'")
 )
@@ -136,8 +137,8 @@ _REMEMBER = insert(idempotency_keys)
 
 async def find(uow: UnitOfWork, key: IdempotencyKey) -> Remembered | None:
     """Return what the key stands for, if it was used within its life of 24 hours."""
-    row = (await uow.single(_FIND, key.scope())).mappings().one_or_none()
-    return None if row is None else Remembered(**row)
+    rows = await uow.fetch(_FIND, key.scope())
+    return Remembered(**rows[0]) if rows else None
 
 
 async def forget_expired(uow: UnitOfWork, key: IdempotencyKey) -> None:

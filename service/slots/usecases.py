@@ -8,7 +8,7 @@ from uuid import UUID
 
 from service import directory
 from service.directory import Place
-from service.identity import Actor, ensure_live
+from service.identity import Actor, GrantEnded, ensure_live
 from service.kernel import events
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import DomainError, FieldError
@@ -641,11 +641,17 @@ async def why_not(
     hold_id: UUID | None = None,
     overbook: bool = False,
 ) -> DomainError | None:
-    """Say why a seat could not be taken; None when it is free again by now."""
-    found = await repository.find(uow, actor, slot_id)
+    """Say why a seat could not be taken; None when it is free again by now.
+
+    Refusals: `grant-ended`, before anything else.
+    """
+    found = await repository.find_with_grant(uow, actor, slot_id)
     if found is None:
+        await ensure_live(uow, actor)
         return SlotNotFound()
-    slot, _ = found
+    slot, live = found
+    if not live:
+        raise GrantEnded
     closed = closed_because(slot)
     if closed is not None or hold_id is not None:
         return closed or HoldExpired(room_left=slot.remaining > 0)

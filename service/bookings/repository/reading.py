@@ -27,7 +27,7 @@ from service.directory import parts as directory
 from service.identity import Actor
 from service.kernel.crypto import Vault
 from service.kernel.db import UnitOfWork
-from service.kernel.prepared import Row
+from service.kernel.prepared import Prepared, Row
 from service.kernel.sql import bind, flag, snp_now, uuids
 from service.kernel.tables import Instant
 from service.patients import own_key, unseal
@@ -255,7 +255,7 @@ async def overlapping(
     return list(found.scalars())
 
 
-_OWN_ON = (
+_OWN_ON = Prepared(
     select(_b.id)
     .where(_b.slot_id == bind("slot_id", Uuid), _b.state != BookingState.CANCELLED, _requester())
     .order_by(_b.id.desc())
@@ -265,5 +265,5 @@ _OWN_ON = (
 
 async def own_on(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> UUID | None:
     """Return the last booking that the caller's organization made of a slot, if any stands."""
-    found = await uow.single(_OWN_ON, {"slot_id": slot_id, **slots.caller(actor)})
-    return found.scalars().first()
+    rows = await uow.fetch(_OWN_ON, {"slot_id": slot_id, **slots.caller(actor)})
+    return rows[0]["id"] if rows else None

@@ -18,7 +18,7 @@ from service.slots.repository.publishing import (
     step_aside,
     withdraw,
 )
-from service.slots.repository.reading import agenda, find, own, who_can
+from service.slots.repository.reading import agenda, find, find_with_grant, own, who_can
 from service.slots.repository.searching import Search, count_open, search
 from service.slots.repository.seen import add_listings, changes, listed
 from service.slots.repository.together import (
@@ -42,6 +42,7 @@ __all__ = [
     "end_holds",
     "find",
     "find_hold",
+    "find_with_grant",
     "insert_slots",
     "listed",
     "lock_emptied",

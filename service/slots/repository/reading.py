@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 
 from service.directory import parts as directory
-from service.identity import Actor
+from service.identity import Actor, grant_is_live, grant_parameters
 from service.kernel.db import UnitOfWork
 from service.kernel.prepared import Prepared, Row
 from service.kernel.sql import bind, snp_now, uuids
@@ -91,6 +91,18 @@ async def find(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple[Slot, bool
     """Return a slot that the caller may see, and whether it is its own side's."""
     rows = await uow.fetch(_FIND, {"slot_id": slot_id, **parts.caller(actor)})
     return (slot_of(rows[0]), rows[0]["mine"]) if rows else None
+
+
+_ASK = Prepared(
+    read(grant_is_live().label("live")).where(_s.id == bind("slot_id", Uuid), parts.visible())
+)
+
+
+async def find_with_grant(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple[Slot, bool] | None:
+    """Return a slot that the caller may see, and whether its grant is still as its token says."""
+    values = {"slot_id": slot_id, **parts.caller(actor), **grant_parameters(actor)}
+    rows = await uow.fetch(_ASK, values)
+    return (slot_of(rows[0]), rows[0]["live"]) if rows else None
 
 
 _OWN = Prepared(
