@@ -210,6 +210,17 @@ class Override:
 
 
 @dataclass(frozen=True, slots=True)
+class Full:
+    """Why nothing was booked: every seat is taken; how many more could be asked for.
+
+    `own_booking` when the caller's organization has one of the seats.
+    """
+
+    overbooking_left: int
+    own_booking: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
 class BookingRequest:
     """What is asked for."""
 

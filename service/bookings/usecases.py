@@ -18,6 +18,7 @@ from service.bookings.domain import (
     BookingState,
     CancelledBy,
     CorrectionTooLate,
+    Full,
     PatientAlreadyBooked,
     ReportTooEarly,
     Vital,
@@ -74,6 +75,10 @@ async def book(
             made = await repository.book(uow, actor, asked, key)
         except ConstraintViolated as violated:
             raise await _violated(uow, actor, asked, violated) from None
+        if isinstance(made, Full):
+            taken = _taken(made.own_booking, made.overbooking_left)
+            taken.settled = True
+            raise taken
         if made is not None:
             return made
         refusal = await _why_not(uow, actor, asked)
@@ -129,12 +134,15 @@ async def _why_not(uow: UnitOfWork, actor: Actor, asked: BookingRequest) -> Doma
 async def _taken_by(
     uow: UnitOfWork, actor: Actor, slot_id: UUID, taken: slots.SlotTaken
 ) -> slots.SlotTaken:
+    return _taken(await repository.own_on(uow, actor, slot_id), taken.extra["overbooking_left"])
+
+
+def _taken(own_booking: UUID | None, overbooking_left: object) -> slots.SlotTaken:
     """Nobody was faster when the caller's own organization has the seat: say so."""
-    own = await repository.own_on(uow, actor, slot_id)
-    if own is None:
-        return taken
+    if own_booking is None:
+        return slots.SlotTaken(overbooking_left=overbooking_left)
     sentence = "Every seat of this slot is booked, one of them by your organization (own_booking)."
-    return slots.SlotTaken(sentence, own_booking=own, **taken.extra)
+    return slots.SlotTaken(sentence, own_booking=own_booking, overbooking_left=overbooking_left)
 
 
 def _broken_rule(

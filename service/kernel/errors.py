@@ -36,6 +36,8 @@ class DomainError(Exception):
 
     code: ClassVar[str]
     title: ClassVar[str]
+    # The statement that refused has itself seen that its Idempotency-Key was never used.
+    settled = False
 
     def __init__(self, detail: str | None = None, **extra: object) -> None:
         super().__init__(detail or self.title)

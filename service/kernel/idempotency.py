@@ -24,8 +24,10 @@ from sqlalchemy import (
     Text,
     Uuid,
     delete,
+    exists,
     insert,
     literal,
+    or_,
     select,
     text,
 )
@@ -110,6 +112,11 @@ def part(after: FromClause, ids: ColumnElement[Sequence[UUID]], status: int = 20
         )
         .cte("idempotency")
     )
+
+
+def unused() -> ColumnElement[bool]:
+    """True while the key of `parameters` stands for nothing; also when there is none."""
+    return or_(bind("idem_key", Text).is_(None), ~exists(select(literal(1)).where(*_THIS)))
 
 
 @dataclass(frozen=True, slots=True)

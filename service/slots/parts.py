@@ -294,6 +294,28 @@ def take(*conditions: ColumnElement[bool], using: CTE | None = None, name: str =
     return statement.returning(*_s, live_holds().label("held"), snp_now().label("now")).cte(name)
 
 
+def all_booked(*conditions: ColumnElement[bool]) -> ColumnElement[Any]:
+    """How many seats beyond capacity are left, where every other seat is booked; else null.
+
+    What refuses most rivals, told by the statement that refused them; null when anything else
+    stood in the way, or the seat went while the statement ran: then somebody must ask. Parameters:
+    those of `take`.
+    """
+    allowed = _s.capacity + case((flag("overbook"), _s.overbooking), else_=0)
+    return (
+        select(_s.capacity + _s.overbooking - _s.booked)
+        .where(
+            _s.id == bind("seat_slot_id", Uuid),
+            bookable(),
+            visible(),
+            bind("hold_key", Text).is_(None),
+            _s.booked >= allowed,
+            *conditions,
+        )
+        .scalar_subquery()
+    )
+
+
 def seat(slot_id: Any, hold_id: Any = None, *, overbook: bool = False) -> dict[str, Any]:
     """Return the parameters of `take` that say which seat."""
     return {

@@ -143,7 +143,7 @@ def _done(facts: _Facts, call: Call, effects: list[EventRow]) -> Iterator[str]:
             yield f"{_named(call)} was answered as a replay, but had an effect of its own."
         return
     if not effects:
-        if call.kind != "withdraw" or not _was_withdrawn(facts, call):
+        if not _was_so(facts, call):
             yield f"{_named(call)} was acknowledged, and has no event."
         return
     event = effects[0]
@@ -160,10 +160,18 @@ def _done(facts: _Facts, call: Call, effects: list[EventRow]) -> Iterator[str]:
         yield f"{_named(call)} was put on slot {moved_to}."
 
 
-def _was_withdrawn(facts: _Facts, call: Call) -> bool:
-    """Withdrawing twice is no error: then the first one wrote the event."""
-    told = facts.told_of.get(call.asked["slot_id"], [])
-    return any(e.type == "slot.withdrawn" and e.committed_at <= facts.end(call) for e in told)
+def _was_so(facts: _Facts, call: Call) -> bool:
+    """Withdrawing or reporting the same twice is no error: then the first one wrote the event."""
+    if call.kind not in {"withdraw", "report"}:
+        return False
+    thing = call.asked["slot_id" if call.kind == "withdraw" else "booking_id"]
+    return any(
+        event.type == EVENT_OF[call.kind]
+        and event.committed_at <= facts.end(call)
+        and (call.kind == "withdraw" or event.data["state"] == call.asked["state"])
+        for event in facts.events
+        if _thing(event) == thing
+    )
 
 
 def _not_done(facts: _Facts, call: Call, effects: list[EventRow]) -> Iterator[str]:

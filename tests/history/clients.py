@@ -392,10 +392,12 @@ class Booker(Actor):
         return patient(family_name=f"Habitué{self.chance.randrange(6)}")
 
     async def release(self) -> None:
-        """Give a hold back; it may be somebody else's, or gone."""
-        if not self.board.holds:
+        """Give a hold back: one just placed, or any, which may be somebody else's or gone."""
+        held = await self._hold() if self.chance.random() < 0.5 else None
+        if held is None and self.board.holds:
+            held = self.chance.choice(list(self.board.holds.values()))
+        if held is None:
             return
-        held = self.chance.choice(list(self.board.holds.values()))
         call = await self.do(
             Operation(
                 "release",
@@ -575,12 +577,13 @@ class Doctor(Actor):
         if not begun:
             return
         booking = self.chance.choice(begun)
+        state = self.chance.choice(["fulfilled", "noshow"])
         op = Operation(
             "report",
             "PUT",
             f"/v1/bookings/{booking.id}/report",
-            {"state": self.chance.choice(["fulfilled", "noshow"])},
-            {"booking_id": booking.id},
+            {"state": state},
+            {"booking_id": booking.id, "state": state},
         )
         if booking.reported and self.chance.random() < 0.7:
             op.if_match = "*"

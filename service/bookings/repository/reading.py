@@ -53,10 +53,10 @@ def columns(booking: Any, slot: Any) -> list[ColumnElement[Any]]:
     ]
 
 
-def named(source: Any, booking: Any, slot: Any) -> Any:
+def named(source: Any, booking: Any, slot: Any, *, optional: bool = False) -> Any:
     who, place = directory.practitioner, directory.location
     return source.outerjoin(who, who.c.id == booking.practitioner_id).join(
-        place, place.c.id == slot.location_id
+        place, place.c.id == slot.location_id, isouter=optional
     )
 
 
@@ -255,12 +255,17 @@ async def overlapping(
     return list(found.scalars())
 
 
-_OWN_ON = Prepared(
-    select(_b.id)
-    .where(_b.slot_id == bind("slot_id", Uuid), _b.state != BookingState.CANCELLED, _requester())
-    .order_by(_b.id.desc())
-    .limit(1)
-)
+def own_booking_on(slot_id: ColumnElement[Any]) -> Select[Any]:
+    """The last booking that the caller's organization made of a slot, if any stands."""
+    return (
+        select(_b.id)
+        .where(_b.slot_id == slot_id, _b.state != BookingState.CANCELLED, _requester())
+        .order_by(_b.id.desc())
+        .limit(1)
+    )
+
+
+_OWN_ON = Prepared(own_booking_on(bind("slot_id", Uuid)))
 
 
 async def own_on(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> UUID | None:

@@ -122,6 +122,8 @@ class Once:
         except (Unauthenticated, Forbidden):
             raise  # whoever may not do it may not read it again either
         except DomainError as refusal:
+            if refusal.settled:
+                raise
             await uow.rollback()
             stored = await idempotency.find(uow, self.key)
             if stored is None and _lost_to_key(refusal):
@@ -130,13 +132,15 @@ class Once:
                 if not _lost_to_key(refusal):
                     raise
                 return await self._first(uow, self.key, make, ids, status)
-            if stored.fingerprint != self.key.fingerprint:
-                raise KeyReused(
-                    FieldError("Idempotency-Key", KeyReused.code, KeyReused.title)
-                ) from None
-            self._response.headers["Idempotency-Replayed"] = "true"
-            self._response.status_code = stored.status
-            return await again(stored.ids)
+        self._replay(stored, self.key)
+        return await again(stored.ids)
+
+    def _replay(self, stored: Remembered, key: IdempotencyKey) -> None:
+        """Announce the first answer again, to the same request only."""
+        if stored.fingerprint != key.fingerprint:
+            raise KeyReused(FieldError("Idempotency-Key", KeyReused.code, KeyReused.title))
+        self._response.headers["Idempotency-Replayed"] = "true"
+        self._response.status_code = stored.status
 
     @staticmethod
     async def _renew(uow: UnitOfWork, key: IdempotencyKey) -> Remembered | None:
