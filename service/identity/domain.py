@@ -6,7 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from service.kernel.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from service.kernel.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
 from service.kernel.events import Origin
 
 
@@ -137,6 +137,13 @@ class ClientUnknown(NotFound):
 
     code = "client-unknown"
     title = "No client has this id."
+
+
+class ClientRevoked(Conflict):
+    """The client was revoked, for good."""
+
+    code = "client-revoked"
+    title = "This client is revoked already."
 
 
 class GrantInvalid(Invalid):

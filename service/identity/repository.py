@@ -152,6 +152,14 @@ async def rotate(uow: UnitOfWork, client_id: UUID, digest: bytes, grace_hours: i
     return done.first() is not None
 
 
+_KNOWN = select(_c.id).where(_c.id == bind("client_id", Uuid))
+
+
+async def is_known(uow: UnitOfWork, client_id: UUID) -> bool:
+    """Tell whether there is such a client, revoked or not."""
+    return (await uow.execute(_KNOWN, {"client_id": client_id})).first() is not None
+
+
 _REVOKE_CLIENT = (
     update(clients)
     .where(_c.id == bind("client_id", Uuid), _c.revoked_at.is_(None))

@@ -13,6 +13,7 @@ from service.identity import repository
 from service.identity.domain import (
     PUBLISHERS,
     Actor,
+    ClientRevoked,
     ClientUnknown,
     GrantEnded,
     GrantInvalid,
@@ -23,7 +24,7 @@ from service.identity.tokens import Tokens
 from service.kernel import events
 from service.kernel.crypto import Vault
 from service.kernel.db import UnitOfWork
-from service.kernel.errors import FieldError, Malformed, Unauthenticated
+from service.kernel.errors import DomainError, FieldError, Malformed, Unauthenticated
 from service.kernel.events import Origin
 from service.kernel.ids import new_id
 
@@ -186,15 +187,19 @@ async def rotate_secret(
     """Give a client a new secret; the old one works for `grace_hours` more."""
     secret, digest = _secret(uow.vault)
     if not await repository.rotate(uow, client_id, digest, grace_hours):
-        raise ClientUnknown
+        raise await _not_in_force(uow, client_id)
     await events.record(uow, OPERATOR, "client.rotated", client_id, territory=None, data={})
     return NewSecret(client_id, secret)
+
+
+async def _not_in_force(uow: UnitOfWork, client_id: UUID) -> DomainError:
+    return ClientRevoked() if await repository.is_known(uow, client_id) else ClientUnknown()
 
 
 async def revoke_client(uow: UnitOfWork, client_id: UUID) -> None:
     """Revoke a client and its grants, with effect on the next request."""
     if not await repository.revoke(uow, client_id):
-        raise ClientUnknown
+        raise await _not_in_force(uow, client_id)
     await events.record(uow, OPERATOR, "client.revoked", client_id, territory=None, data={})
 
 

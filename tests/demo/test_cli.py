@@ -189,6 +189,9 @@ class TestClients:
         assert renewed[1] != made[1]
         assert on_database("clients", "revoke", made[0])[0] == 0
         assert "doctor" not in self._lines(on_database, made[0])[0]
+        for verb in ("rotate", "revoke"):
+            code, line = on_database.refused("clients", verb, made[0])
+            assert (code, line) == (1, "snp: This client is revoked already.")
 
     @staticmethod
     def _made(command: Command, *arguments: str) -> tuple[str, str]:
