@@ -6,7 +6,7 @@ import asyncpg
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from service.demo import files, live
+from service.demo import files, live, past
 from service.demo.clients import ensure
 from service.demo.database import connected
 from service.demo.failure import DemoError
@@ -98,10 +98,11 @@ def _bar(console: Console) -> Progress:
 
 
 async def _live(database: Database, known: list[Credential]) -> list[Credential]:
-    """Make whoever may sign in, then room for the coming days."""
+    """Make whoever may sign in, room for the coming days, and what is to be reported."""
     await live.ensure_organizations(database)
     clients = await ensure(database, live.wanted_clients(), known)
     async with database.unit_of_work() as uow:
         now = await uow.now()
     await live.publish_slots(database, now)
+    await past.book_past(database, now)
     return clients

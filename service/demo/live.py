@@ -205,6 +205,15 @@ _SESSIONS = (
     _Session(_DUTY, None, range(8, 20), every=30, capacity=3),
 )  # fmt: skip
 
+# Before the doctors of `_ALONE` begin: appointments that are over (see `past`).
+_EARLY = tuple(_Session(organization, -1, [8]) for organization in _ALONE)
+
+
+def early(day: date) -> list[SlotDraft]:
+    """What was offered early on a day, and is over by nine o'clock."""
+    return [draft for session in _EARLY for draft in session.of(day)]
+
+
 # --- publishing ---------------------------------------------------------------------------------
 
 _s, _g = slots.parts.slot.c, metadata.tables["grants"]
@@ -227,7 +236,7 @@ async def publish_slots(database: Database, now: datetime) -> int:
 
 async def _publish(database: Database, actor: Actor, offered: Sequence[SlotDraft]) -> int:
     async with database.unit_of_work() as uow:
-        drafts = await _missing(uow, offered) if offered else []
+        drafts = await missing(uow, offered) if offered else []
         if drafts:
             await slots.publish(uow, actor, drafts, [f"#/{d.external_id}" for d in drafts])
     return len(drafts)
@@ -247,7 +256,7 @@ def _offered(actor: Actor, now: datetime) -> list[SlotDraft]:
     ]
 
 
-async def _missing(uow: UnitOfWork, drafts: Sequence[SlotDraft]) -> list[SlotDraft]:
+async def missing(uow: UnitOfWork, drafts: Sequence[SlotDraft]) -> list[SlotDraft]:
     """Leave out what was published before, what overlaps, and closed places."""
     asked = {
         "external_ids": [d.external_id for d in drafts],

@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 
 from service import demo
-from service.demo import clients, live
+from service.demo import clients, live, past
 from service.demo.files import Credential
 from service.demo.indre_people import directory
 from service.demo.indre_time import ZONE, local
@@ -295,6 +295,70 @@ async def test_a_slot_can_be_booked(started: Demo) -> None:
 
 def booking_of(slot_id: str) -> dict[str, Any]:
     return {"slot_id": slot_id, "patient_file": patient(), "reason": {"motive": "M07.00"}}
+
+
+# --- what is to be reported ---------------------------------------------------------------------
+
+
+async def to_report(doctor: Caller) -> list[dict[str, Any]]:
+    answer = await doctor.get("/v1/bookings", params={"state": "booked"})
+    assert answer.status_code == 200, answer.text
+    items: list[dict[str, Any]] = answer.json()["items"]
+    return items
+
+
+@pytest.mark.parametrize("hour", [0, 3, 8, 9, 12, 23])
+async def test_appointments_to_report_at_every_start(empty: Demo, hour: int) -> None:
+    yesterday = (await empty.now()).astimezone(ZONE).date() - DAY
+    now = local(yesterday, hour, 30 if hour == 8 else 0)
+    await empty.start(await empty.now())
+    assert await past.book_past(empty.database, now) == 9
+    for number in range(3):
+        doctor = await empty.caller(Role.DOCTOR, number=number)
+        over = await to_report(doctor)
+        assert len(over) == 3
+        for booking in over:
+            at = datetime.fromisoformat(booking["slot"]["ends_at"])
+            assert now - 34 * HOUR < at <= now
+            assert booking["patient"]["family_name"]
+            assert booking["warnings"] == []
+            assert booking["requested_by"]["role"] == "regulator"
+    regulator = await empty.caller(Role.REGULATOR)
+    assert len((await regulator.get("/v1/bookings")).json()["items"]) == 9
+
+
+async def test_an_appointment_of_the_past_is_reported(started: Demo) -> None:
+    now = await started.now()
+    assert await past.book_past(started.database, now) == 9
+    doctor = await started.caller(Role.DOCTOR)
+    for booking, state in zip(await to_report(doctor), ("fulfilled", "noshow"), strict=False):
+        path = f"/v1/bookings/{booking['id']}"
+        told = await doctor.put(f"{path}/report", {"state": state, "detail": "essai"})
+        assert (told.status_code, told.json()["state"]) == (200, state), told.text
+        history = (await doctor.get(f"{path}/history")).json()["items"]
+        assert [e["type"] for e in history] == ["booking.created", "booking.reported"]
+        assert history[0]["data"]["starts_at"] == booking["slot"]["starts_at"]
+        file = await doctor.get(f"/v1/patient-files/{booking['patient_file_id']}")
+        assert file.json()["family_name"] == booking["patient"]["family_name"]
+
+
+async def test_who_has_something_to_report_gets_no_more(started: Demo) -> None:
+    now = await started.now()
+    assert await past.book_past(started.database, now) == 9
+    assert await past.book_past(started.database, now) == 0
+    assert await past.book_past(started.database, now + DAY) == 0
+    doctor = await started.caller(Role.DOCTOR)
+    for booking in await to_report(doctor):
+        path = f"/v1/bookings/{booking['id']}/report"
+        assert (await doctor.put(path, {"state": "fulfilled"})).status_code == 200
+    assert await past.book_past(started.database, now) == 0  # these times are taken
+    assert await past.book_past(started.database, now + DAY) == 3
+    other = await started.caller(Role.DOCTOR, number=1)
+    for booking in await to_report(other):
+        path = f"/v1/bookings/{booking['id']}/report"
+        assert (await other.put(path, {"state": "noshow"})).status_code == 200
+    # Other people than those who are with the first doctor at these times.
+    assert await past.book_past(started.database, now + DAY) == 3
 
 
 # --- starting again -----------------------------------------------------------------------------
