@@ -82,7 +82,10 @@ def _url(_: Exception) -> str | None:
 def _parameter(error: TypeError) -> str | None:
     """Blame what the driver does not take from a database URL."""
     found = re.search(r"connect\(\) got an unexpected keyword argument '(\w+)'", str(error))
-    return f"The parameter {found[1]} of a database URL is not known here." if found else None
+    if not found:
+        return None
+    instead = ": write ssl= with the same value" if found[1] == "sslmode" else ""
+    return f"The parameter {found[1]} of a database URL is not known here{instead}."
 
 
 def _first_line(error: BaseException) -> str:

@@ -102,6 +102,7 @@ def test_a_mistake_in_the_command_is_one_sentence(
         ({}, ["migrate"], "set SNP_OWNER_DATABASE_URL"),
         ({"owner_database_url": "mysql://here"}, ["migrate"], "SNP_OWNER_DATABASE_URL cannot"),
         ({"owner_database_url": NOBODY_THERE}, ["migrate"], "cannot be reached"),
+        ({"owner_database_url": f"{NOBODY_THERE}?sslmode=require"}, ["migrate"], "write ssl= "),
         ({}, ["health", "--port", "9"], "No server answers"),
     ],
 )
