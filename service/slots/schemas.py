@@ -254,7 +254,7 @@ class ExposureOut(Answer):
     who_can: list[AdmittedOut]
     visible_since: datetime | None = Field(
         description="Since when those who can see it can: published, or labels or territory last"
-        " changed. Null once withdrawn."
+        " changed, whether anybody is granted that now or not (`who_can`). Null once withdrawn."
     )
     listed: int = Field(
         description="How often it stood in the answer to a search by another organization: once"

@@ -137,7 +137,7 @@ async def _known(
             if row.starts_at <= row.now:
                 raise SlotStarted(slot_id=row.id)
             if row.booked and _disturbs(row, drafts[position]):
-                raise SlotBooked(slot_id=row.id)
+                raise SlotBooked(_why_disturbed(row, drafts[position]), slot_id=row.id)
             known[position] = row
     return known
 
@@ -157,6 +157,10 @@ def _disturbs(row: Any, draft: SlotDraft) -> bool:
     return (
         _moves(row, draft) or draft.capacity < row.capacity or draft.overbooking < row.overbooking
     )
+
+
+def _why_disturbed(row: Any, draft: SlotDraft) -> str | None:
+    return None if _moves(row, draft) else "A patient is booked here: seats cannot become fewer."
 
 
 async def _refuse_overlaps(
@@ -374,7 +378,7 @@ async def amend(
     draft = _merged(row, changes)
     moved = _moves(row, draft)
     if row.booked and _disturbs(row, draft):
-        raise SlotBooked
+        raise SlotBooked(_why_disturbed(row, draft))
     place = await _place(uow, actor, row, draft) if moved else _placed(row)
     if moved:
         await _refuse_overlaps(uow, [draft], [slot_id])

@@ -10,7 +10,7 @@ import pytest
 from service.identity import Role
 from service.kernel import events
 from tests.conftest import Clock
-from tests.support import Caller, World, problem, soon
+from tests.support import Caller, World, patient, problem, soon
 
 Body = dict[str, Any]
 
@@ -94,6 +94,19 @@ async def test_moving_a_slot_ends_its_holds(world: World) -> None:
     moved = (await doctor.patch(_path(slot), later, if_match="*")).json()
     assert (moved["held"], moved["remaining"]) == (0, 1)
     problem(await regulator.delete(f"/v1/holds/{held['id']}"), 404, "hold-not-found")
+
+
+async def test_fewer_seats_beside_a_patient_are_refused_as_what_they_are(world: World) -> None:
+    doctor, regulator = await world.doctor(), await world.regulator()
+    slot = await doctor.publish(soon(3), capacity=2, external_id="A 1")
+    body = {"slot_id": slot["id"], "patient_file": patient()}
+    assert (await regulator.post("/v1/bookings", body)).status_code == 201
+    fewer = await doctor.patch(_path(slot), {"capacity": 1}, if_match="*")
+    again = await doctor.post("/v1/slots", doctor.slot(soon(3), capacity=1, external_id="A 1"))
+    moved = await doctor.patch(_path(slot), {"modes": ["VR"]}, if_match="*")
+    for answer, seats in ((fewer, True), (again, True), (moved, False)):
+        told = problem(answer, 409, "slot-booked")
+        assert ("seats" in told.get("detail", "")) is seats
 
 
 async def test_what_leaves_time_and_place_alone_keeps_the_holds(world: World) -> None:
