@@ -84,7 +84,8 @@ async def slot_usage(
 ) -> SlotUsageOut | Response:
     """Say what became of published seats, by the start of their slot.
 
-    published = booked + withdrawn + expired + open. A community's slots are those of the
+    published = booked + withdrawn + expired + open; of the withdrawn, `replaced` ones gave way to
+    another slot of their practitioner at that time. A community's slots are those of the
     organizations that belong to it; with several communities or labels, a slot counts under each.
     """
     found = await usecases.slot_usage(uow, actor, asked=asked, group_by=group_by)

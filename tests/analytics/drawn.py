@@ -87,6 +87,12 @@ async def drawn(world: World, random: Random, size: int) -> Territory:
             await uow.execute(update(practitioners).where(practitioners.c.id == who).values(row))
     starts = random.sample(range(-DAYS * 48, DAYS * 48), size)  # half hours: none overlap
     found.slots = [_slot(random, found, places, n) for n in starts if n not in range(-3, 4)]
+    instead = {"withdrawn_at": None, "booked": 0, "walk_in": False}
+    found.slots += [
+        {**slot, "id": new_id(), **instead}
+        for slot in found.slots
+        if slot["withdrawn_at"] and random.random() < 0.5
+    ]
     found.calls = [_call(random, found) for _ in range(size)]
     for slot in found.slots:
         found.bookings += _bookings(random, found, slot)

@@ -42,8 +42,13 @@ def delays(found: Sequence[timedelta], unit: timedelta) -> Row:
 
 def slot_usage(slots: Iterable[Row], now: datetime) -> Row:
     """Seats, one after the other."""
-    names = ("published", "booked", "withdrawn", "expired", "open", "overbooked", "walk_in")
-    found = dict.fromkeys(names, 0)
+    names = ("published", "booked", "withdrawn", "replaced", "expired", "open", "overbooked")
+    found = dict.fromkeys((*names, "walk_in"), 0)
+    slots = list(slots)
+    live: dict[Any, list[Row]] = {}
+    for slot in slots:
+        if not slot["withdrawn_at"] and not slot.get("walk_in"):
+            live.setdefault(slot["practitioner_id"], []).append(slot)
     for slot in slots:
         if slot.get("walk_in"):
             found["walk_in"] += 0 if slot["withdrawn_at"] else slot["capacity"]
@@ -53,6 +58,10 @@ def slot_usage(slots: Iterable[Row], now: datetime) -> Row:
             found["published"] += 1
             if slot["withdrawn_at"]:
                 found["withdrawn"] += 1
+                found["replaced"] += slot["practitioner_id"] is not None and any(
+                    other["starts_at"] < slot["ends_at"] and slot["starts_at"] < other["ends_at"]
+                    for other in live.get(slot["practitioner_id"], ())
+                )
             elif seat < slot["booked"]:
                 found["booked"] += 1
             else:
@@ -128,7 +137,7 @@ def callbacks(calls: Iterable[Row], _: datetime) -> Row:
 
 def doctors(slots: Iterable[Row], bookings: Iterable[Row], physicians: set[Any]) -> Row:
     """Different physicians who took part."""
-    hidden = [slot for slot in slots if {"SNP", "CPTS"} & set(slot["visibility"])]
+    hidden = [slot for slot in slots if {"SNP", "PRO", "CPTS"} & set(slot["visibility"])]
     kept = [slot for slot in hidden if not slot["withdrawn_at"]]
     standing = [b for b in bookings if b["cancelled_by"] not in {"doctor", "system"}]
     return {

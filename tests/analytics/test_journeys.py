@@ -4,7 +4,9 @@ from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from service.agenda import extend
 from service.identity import Role
+from tests.agenda.support import amended, at, in_days, made, session
 from tests.analytics.naive import Row, additive
 from tests.calls.support import ago, opened
 from tests.conftest import Clock
@@ -243,3 +245,24 @@ async def test_a_doctor_of_two_communities(world: World) -> None:
     assert "territory" not in one
     indicators = await watch.read("cpts-indicators", cpts=str(mine[0]))
     assert indicators["doctors"] == {"publishing": 1, "offering": 1, "booked": 1}
+
+
+async def test_a_session_that_moves_offers_its_seats_once(world: World) -> None:
+    """What was published twice is told apart from what was taken back."""
+    doctor, day = await world.doctor(), in_days(2)
+    watch = Watch(await world.manager())
+    await watch.changes()
+    found = await made(doctor, session(doctor, day, end="15:20"))
+    await watch.changes()
+    await amended(doctor, found, start="14:05")
+    assert await watch.changes() == slots(published=3, withdrawn=4, replaced=4, open=-1)
+    range_ = {"from": at(day, 0).isoformat(), "to": at(day, 23).isoformat()}
+    path = f"/v1/practitioners/{doctor.practitioner_id}/absences"
+    absence = (await doctor.post(path, range_)).json()
+    gone = slots(withdrawn=3, replaced=-4, open=-3)
+    assert await watch.changes() == gone | doctors(offering=-1)
+    assert (await doctor.delete(f"{path}/{absence['id']}")).status_code == 204
+    await extend(world.database)
+    assert await watch.changes() == slots(published=3, replaced=7, open=3) | doctors(offering=1)
+    usage = await watch.read("slot-usage")
+    assert usage["published"] - usage["replaced"] == usage["open"] == 3

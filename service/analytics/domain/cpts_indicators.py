@@ -17,19 +17,21 @@ from service.analytics.domain.numbers import Rate, rates
 
 WORDING = "ours_not_the_legal_text"
 PHYSICIAN = "10"  # TRE_G15
-AUDIENCE = ("SNP", "CPTS")
+AUDIENCE = ("SNP", "PRO", "CPTS")  # what admits regulation or members, and not the public
 # Who may take back what was given: the doctor, or the machine on the doctor's behalf.
 DOCTORS_SIDE = ("doctor", "system")
 
 # Shown to people who report: in French.
 DEFINITIONS: Mapping[str, str] = {
     "doctors.publishing": (
-        "Médecins ayant publié au moins un créneau de la période pour les régulateurs (SNP)"
-        " ou pour les membres de CPTS, retiré depuis ou non."
+        "Médecins ayant publié au moins un créneau de la période pour les régulateurs (SNP), pour"
+        " les professionnels et les régulateurs (PRO) ou pour les membres de CPTS, retiré depuis"
+        " ou non."
     ),
     "doctors.offering": "Parmi eux, ceux dont au moins un de ces créneaux n’a pas été retiré.",
     "doctors.booked": (
-        "Médecins ayant au moins un rendez-vous de la période, que leur côté n’a pas annulé."
+        "Médecins ayant au moins un rendez-vous de la période, que leur côté n’a pas annulé,"
+        " y compris sur un créneau ouvert au public : ils ne sont pas tous parmi les précédents."
     ),
     "requests.calls": "Appels reçus par la régulation ambulatoire dans la période.",
     "requests.oriented": "Parmi ces appels, ceux orientés vers un créneau.",

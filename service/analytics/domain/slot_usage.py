@@ -4,6 +4,10 @@ Seats are those of `capacity`, counted by the start of their slot, in the territ
 the communities of its organization. Every seat is in one of four states, so that
 published = booked + withdrawn + expired + open. Two kinds stand outside of that sum: seats booked
 beyond capacity (`overbooked`), and those of walk-in slots, which nobody can book.
+
+A session that moves, or an absence that ends, withdraws a seat and publishes another for the same
+time: both are `published`. `replaced` says how many of the withdrawn ones have such another, by
+the same practitioner, so that published - replaced is what was really on offer.
 """
 
 from collections.abc import Mapping
@@ -38,6 +42,7 @@ class SlotUsage:
     published: int = 0
     booked: int = 0
     withdrawn: int = 0
+    replaced: int = 0
     expired: int = 0
     open: int = 0
     overbooked: int = 0

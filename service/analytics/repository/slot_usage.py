@@ -3,7 +3,17 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, RowMapping, cast, func
+from sqlalchemy import (
+    ColumnElement,
+    Integer,
+    RowMapping,
+    case,
+    cast,
+    exists,
+    false,
+    func,
+    select,
+)
 
 from service.analytics.domain import Counted, Extent, SlotUsage
 from service.analytics.repository.counting import Counting, Key, count
@@ -20,7 +30,24 @@ def _seats(seats: ColumnElement[int], *conditions: ColumnElement[bool]) -> Colum
     return func.coalesce(func.sum(cast(seats, Integer)).filter(*conditions), 0)
 
 
-_NAMES: Any = ("published", "booked", "withdrawn", "expired", "open", "overbooked", "walk_in")
+_NAMES: Any = (
+    *("published", "booked", "withdrawn", "replaced", "expired", "open", "overbooked", "walk_in"),
+)
+_i = (_INSTEAD := slot.alias("instead")).c
+# By the index of the constraint that forbids overlaps; asked of withdrawn slots only.
+_REPLACED = case(
+    (_KEPT, false()),
+    else_=exists(
+        select(1).where(
+            _i.practitioner_id == _s.practitioner_id,
+            func.tstzrange(_i.starts_at, _i.ends_at).bool_op("&&")(
+                func.tstzrange(_s.starts_at, _s.ends_at)
+            ),
+            _i.withdrawn_at.is_(None),
+            ~_i.walk_in,
+        )
+    ).correlate_except(_INSTEAD),
+)
 _SLOTS = Counting(
     source=slot,
     instant=_s.starts_at,
@@ -36,6 +63,7 @@ _SLOTS = Counting(
         _seats(_s.capacity, _BOOKABLE).label("published"),
         _seats(_TAKEN, _BOOKABLE).label("booked"),
         _seats(_s.capacity, _BOOKABLE, ~_KEPT).label("withdrawn"),
+        _seats(_s.capacity, _BOOKABLE, _REPLACED).label("replaced"),
         _seats(_s.capacity - _TAKEN, _BOOKABLE, _KEPT, _s.starts_at <= snp_now()).label("expired"),
         _seats(_s.capacity - _TAKEN, _BOOKABLE, _KEPT, _s.starts_at > snp_now()).label("open"),
         _seats(_s.booked - _TAKEN, _BOOKABLE).label("overbooked"),

@@ -51,9 +51,12 @@ class CallbacksOut(_CallbacksOut, OverlapOut):
 class DoctorsOut(Answer):
     """Different physicians who took part."""
 
-    publishing: int = Field(description="A slot to SNP or CPTS at least, withdrawn or not.")
+    publishing: int = Field(description="A slot to SNP, PRO or CPTS at least, withdrawn or not.")
     offering: int = Field(description="Such a slot that was not withdrawn.")
-    booked: int = Field(description="An appointment that their side did not cancel.")
+    booked: int = Field(
+        description="An appointment that their side did not cancel, be its slot PUBLIC alone: not"
+        " all of them publish to the labels above."
+    )
 
 
 class RequestRatesOut(Answer):

@@ -24,6 +24,10 @@ class _SlotUsageOut(PeriodOut):
     published: int = Field(description="booked + withdrawn + expired + open.")
     booked: int = Field(description="Within capacity; kept, given back seats are not booked.")
     withdrawn: int
+    replaced: int = Field(
+        description="Of the withdrawn: the same practitioner now offers another slot at that time."
+        " A session that moved counts its seats twice in `published`; less these, once."
+    )
     expired: int = Field(description="Started, not withdrawn, and nobody was booked.")
     open: int = Field(description="Still to come, held or not.")
     overbooked: int = Field(description="Booked beyond capacity: outside of the sum.")
