@@ -9,8 +9,11 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import insert, update
 
+from service.analytics.domain import WITH_SEATS, UnmetBy
 from service.directory import reference
 from service.identity import Role
 from service.kernel.ids import new_id
@@ -109,8 +112,10 @@ def _inside(instant: datetime, zone: ZoneInfo) -> bool:
     return START <= instant.astimezone(zone).date() < END
 
 
-async def _ask(caller: Caller, territory: str, **headers: str) -> Any:
-    params = {"territory": territory, "from": START.isoformat(), "to": END.isoformat()}
+async def _ask(
+    caller: Caller, territory: str, period: tuple[date, date] = (START, END), **headers: str
+) -> Any:
+    params = {"territory": territory, "from": str(period[0]), "to": str(period[1])}
     answer = await caller.get("/v1/analytics/unmet-needs", params=params, headers=headers)
     assert answer.status_code == 200, answer.text
     return answer
@@ -179,6 +184,44 @@ async def test_the_figures_are_what_the_rows_say(world: World, zone_name: str) -
     }
     assert {r["key"]: int(r["needs"]) for r in rows if r["by"] == "motive"} == told["motive"]
     assert len(rows) == 1 + sum(len(found[name]) for name in found if name.startswith("by_"))
+
+
+@settings(
+    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 10**6), cut=st.integers(1, (END - START).days - 1))
+async def test_every_way_to_add_it_up_comes_to_the_same(world: World, seed: int, cut: int) -> None:
+    """By what it is about, by cells, and by parts of the period."""
+    random = Random(seed)
+    here = await World(world.database, world.http).begin()
+    zone = ZoneInfo(here.zone)
+    async with here.database.unit_of_work() as uow:
+        await uow.execute(
+            insert(unmet_needs), [_need(random, here, zone) for _ in range(random.randint(1, 60))]
+        )
+    await _slots(random, here, zone)
+    manager, middle = await here.manager(), START + timedelta(days=cut)
+    whole, *parts = [
+        (await _ask(manager, here.territory, period)).json()
+        for period in ((START, END), (START, middle), (middle, END))
+    ]
+    for name in ("needs", "needs_with_open_slots", "unused_seats"):
+        assert sum(part[name] for part in parts) == whole[name]
+    for by in UnmetBy:
+        lines = whole[f"by_{by}"]
+        assert sum(line["needs"] for line in lines) == whole["needs"], by
+        if by in WITH_SEATS and by is not UnmetBy.COMMUNE_DAY:  # its lines are those with needs
+            assert sum(line["unused_seats"] for line in lines) == whole["unused_seats"], by
+        for name in ("needs", "unused_seats"):
+            added: Counter[str] = Counter()
+            for part in parts:
+                added.update({li["key"]: li[name] or 0 for li in part[f"by_{by}"]})
+            if name == "needs" or by is not UnmetBy.COMMUNE_DAY:
+                assert +added == +Counter({li["key"]: li[name] or 0 for li in lines}), (by, name)
+    for place in whole["by_commune"]:
+        cells = [c for c in whole["by_commune_day"] if c["key"].startswith(f"{place['key']} ")]
+        assert sum(cell["needs"] for cell in cells) == place["needs"]
+        assert sum(cell["unused_seats"] for cell in cells) <= place["unused_seats"]
 
 
 def test_every_reason_and_mode_has_a_label() -> None:
