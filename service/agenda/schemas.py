@@ -93,8 +93,12 @@ class RecurrenceIn(Body):
     until: LocalDate | None = Field(None, description="Included. Null: no end.")
     except_: Exceptions = Field(default=[], alias="except")
     skip_public_holidays: bool = Field(default=False, description="Those of the territory.")
-    skip_school_holidays: bool = Field(default=False, description="Needs `school_zone`.")
-    school_zone: SchoolZone | None = None
+    skip_school_holidays: bool = Field(
+        default=False, description="Refused where schools are in no zone: in Corsica and overseas."
+    )
+    school_zone: SchoolZone | None = Field(
+        None, description="Default: that of the territory, if it is a département."
+    )
 
     def recurrence(self) -> Recurrence:
         """Return what the use cases want."""

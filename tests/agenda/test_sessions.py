@@ -1,7 +1,8 @@
 """Sessions over HTTP: creating, reading, ending; rights and refusals."""
 
 import asyncio
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -9,6 +10,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from service import agenda as room
+from service.agenda.domain import SessionDraft, check_timetable, in_school_zone
+from service.agenda.domain.timetable import Recurrence, SchoolZone, Timetable, Weekday
 from service.identity import Role
 from service.kernel import events
 from service.kernel.ids import new_id
@@ -133,6 +136,48 @@ async def test_holidays_are_left_out_and_told(world: World) -> None:
     assert found["created"] == 3 * (55 - len(gone))  # from tomorrow on
     assert all(s["slots"] == 3 for s in found["skipped"])
     assert not gone.keys() & {slot["starts_at"][:10] for slot in await agenda(doctor)}
+
+
+@pytest.mark.parametrize(
+    ("territory", "asked", "answered"),
+    [
+        ("36", None, "B"),
+        ("86", None, "A"),
+        ("36", "B", "B"),
+        ("36", "A", "school-zone-not-here"),
+        ("2A", None, "school-calendar-unknown"),
+        ("974", "C", "school-calendar-unknown"),
+        ("a00", None, "school-zone-missing"),
+        ("a00", "C", "C"),
+    ],
+)
+def test_the_school_zone_is_that_of_the_territory(
+    territory: str, asked: str | None, answered: str
+) -> None:
+    day = date(2026, 12, 1)
+    zone = SchoolZone(asked) if asked else None
+    every = Recurrence(weekly=(Weekday.TU,), skip_school_holidays=True, school_zone=zone)
+    found = in_school_zone(_draft(day, every), territory)
+    errors = [error.code for error in check_timetable(found.timetable, day, territory)]
+    assert found.timetable.recurrence
+    assert (errors or [str(found.timetable.recurrence.school_zone)]) == [answered]
+    # Moved to the place of another territory, it follows; without school holidays it needs none.
+    elsewhere = in_school_zone(found, "75", found.timetable)
+    assert elsewhere.timetable.recurrence
+    assert elsewhere.timetable.recurrence.school_zone == "C"
+    never = replace(every, skip_school_holidays=False, school_zone=None)
+    assert in_school_zone(_draft(day, never), territory) == _draft(day, never)
+
+
+def _draft(day: date, recurrence: Recurrence) -> SessionDraft:
+    times = Timetable(
+        date=day, start=time(14), end=time(15), slot_minutes=20, recurrence=recurrence
+    )
+    return SessionDraft(
+        practitioner_id=None, location_id=UUID(int=0), timetable=times, modes=("AMB",),
+        specialty=None, visibility=("SNP",), cpts_ids=(), organization_types=(),
+        organization_ids=(), capacity=1, overbooking=0, walk_in=False, note=None,
+    )  # fmt: skip
 
 
 async def test_creating_is_told_once_for_the_session_and_once_a_slot(world: World) -> None:

@@ -1,5 +1,6 @@
 """When a session takes place, without a database: every zone, every clock change."""
 
+from collections import Counter
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from service import directory
 from service.agenda import reference
 from service.agenda.domain.timetable import (
     DAYS_AHEAD,
@@ -295,6 +297,16 @@ def test_school_holidays_are_those_of_the_zone() -> None:
     found = {z: [d for d in winter if d in reference.school_holidays(z, 2026)] for z in "ABC"}
     assert all(len(found[z]) >= 14 for z in "ABC")
     assert len({tuple(days) for days in found.values()}) == 3
+
+
+def test_every_territory_has_one_school_zone_or_a_calendar_of_its_own() -> None:
+    territories = set(directory.reference.territories())
+    zones = {t: reference.school_zone(t) for t in territories}
+    own = {t for t in territories if reference.has_own_school_calendar(t)}
+    assert {t for t, zone in zones.items() if zone is None} == own
+    assert {"2A", "2B", "971", "974"} <= own
+    assert Counter(zone for zone in zones.values() if zone) == {"A": 32, "B": 41, "C": 21}
+    assert (zones["36"], zones["86"], zones["75"], zones["13"]) == ("B", "A", "C", "B")
 
 
 def test_a_holiday_is_left_out_only_where_that_was_asked() -> None:

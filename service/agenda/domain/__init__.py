@@ -4,10 +4,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
-from service.agenda.domain.timetable import FARTHEST, Period, Recurrence, Skipped, Timetable
+from service.agenda import reference
+from service.agenda.domain.timetable import (
+    FARTHEST,
+    Period,
+    Recurrence,
+    SchoolZone,
+    Skipped,
+    Timetable,
+)
 from service.kernel.errors import Conflict, FieldError, Invalid, NotFound
 from service.slots import Audience, SlotDraft
 
@@ -153,8 +161,24 @@ def _recurring(before: Recurrence | None, changes: Mapping[str, Any]) -> Recurre
 # --- rules --------------------------------------------------------------------------------------
 
 
+D = TypeVar("D", bound=SessionDraft)
+
+
+def in_school_zone(draft: D, territory: str, before: Timetable | None = None) -> D:
+    """Put a session into the school zone of its territory, unless another one is asked for."""
+    times, zone = draft.timetable, reference.school_zone(territory)
+    asked = times.recurrence
+    if zone is None or asked is None or not asked.skip_school_holidays:
+        return draft
+    known = before and before.recurrence and before.recurrence.school_zone
+    if asked.school_zone not in {None, known}:
+        return draft
+    recurrence = replace(asked, school_zone=SchoolZone(zone))
+    return replace(draft, timetable=replace(times, recurrence=recurrence))
+
+
 def check_timetable(
-    wanted: Timetable, today: date, before: Timetable | None = None
+    wanted: Timetable, today: date, territory: str, before: Timetable | None = None
 ) -> Iterator[FieldError]:
     """Yield what is wrong with a timetable; `before` is what it was, when it is amended."""
     if wanted.start == wanted.end:
@@ -171,16 +195,28 @@ def check_timetable(
         elif wanted.date - today > FARTHEST:
             yield FieldError("#/date", "session-too-far", "A session starts within a year.")
     if wanted.recurrence is not None:
-        yield from _check_recurrence(wanted.recurrence, wanted.date)
+        yield from _check_recurrence(wanted.recurrence, wanted.date, territory)
 
 
-def _check_recurrence(recurrence: Recurrence, first: date) -> Iterator[FieldError]:
+def _check_recurrence(recurrence: Recurrence, first: date, territory: str) -> Iterator[FieldError]:
     if recurrence.until is not None and recurrence.until < first:
         yield FieldError("#/recurrence/until", "until-before-date", "It would end before it began.")
-    if recurrence.skip_school_holidays and recurrence.school_zone is None:
+    if recurrence.skip_school_holidays:
+        yield from _check_school_zone(recurrence.school_zone, territory)
+
+
+def _check_school_zone(zone: SchoolZone | None, territory: str) -> Iterator[FieldError]:
+    pointer, here = "#/recurrence/school_zone", reference.school_zone(territory)
+    if reference.has_own_school_calendar(territory):
         yield FieldError(
-            "#/recurrence/school_zone", "school-zone-missing", "Say which zone: A, B or C."
+            "#/recurrence/skip_school_holidays",
+            "school-calendar-unknown",
+            "Schools here are in no zone of the national calendar: name dates in `except`.",
         )
+    elif zone is None:
+        yield FieldError(pointer, "school-zone-missing", "Say which zone: A, B or C.")
+    elif here is not None and zone != here:
+        yield FieldError(pointer, "school-zone-not-here", f"Schools here are in zone {here}.")
 
 
 def check_absence(from_: datetime, to: datetime, now: datetime) -> Iterator[FieldError]:

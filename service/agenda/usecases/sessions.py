@@ -11,6 +11,7 @@ from service.agenda import repository
 from service.agenda.domain import (
     OF_SLOTS,
     Changes,
+    D,
     Extended,
     Kept,
     KeptBecause,
@@ -22,6 +23,7 @@ from service.agenda.domain import (
     SessionInvalid,
     SessionNotFound,
     check_timetable,
+    in_school_zone,
     merged,
 )
 from service.agenda.domain.timetable import Closed, Timetable, next_date
@@ -68,7 +70,7 @@ async def create_session(
     on which local dates.
     """
     filling.check_mine(actor, draft.practitioner_id)
-    place = await _checked_place(uow, actor, draft)
+    draft, place = await _checked(uow, actor, draft)
     if next_date(draft.timetable, ZoneInfo(place.zone), Closed(), await uow.now()) is None:
         raise SessionInvalid(
             FieldError("#/date", "session-empty", "Nothing of it is still to come within a year.")
@@ -87,17 +89,19 @@ async def create_session(
     return await _report(uow, session, found)
 
 
-async def _checked_place(
-    uow: UnitOfWork, actor: Actor, draft: SessionDraft, before: Timetable | None = None
-) -> Place:
+async def _checked(
+    uow: UnitOfWork, actor: Actor, draft: D, before: Timetable | None = None
+) -> tuple[D, Place]:
+    """Return what is asked for, in its school zone, and its place."""
     place = (await directory.places(uow, [draft.location_id])).get(draft.location_id)
     problems = list(slots.check_place(actor, draft.practitioner_id, "#", place))
     if place is not None:
+        draft = in_school_zone(draft, place.territory, before)
         today = (await uow.now()).astimezone(ZoneInfo(place.zone)).date()
-        problems.extend(check_timetable(draft.timetable, today, before))
+        problems.extend(check_timetable(draft.timetable, today, place.territory, before))
     if problems or place is None:
         raise SessionInvalid(*problems)
-    return place
+    return draft, place
 
 
 async def read_session(uow: UnitOfWork, actor: Actor, session_id: UUID) -> Report:
@@ -163,8 +167,7 @@ async def amend_session(
     before = await _lock(uow, actor, session_id, expected)
     if before.ended_at is not None:
         raise SessionEnded
-    wanted = merged(before, changes)
-    place = await _checked_place(uow, actor, wanted, before.timetable)
+    wanted, place = await _checked(uow, actor, merged(before, changes), before.timetable)
     session = await repository.amend(uow, wanted, place)
     free, withdrawn, kept = await _rearrange(uow, actor, before, session)
     of_slots = {name: changes[name] for name in OF_SLOTS if name in changes}
