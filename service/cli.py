@@ -364,6 +364,23 @@ def import_extract(
         )
     except ImportRefused as refusal:
         raise Refused(str(refusal)) from None
+    if not dry_run:
+        _tell_left_behind()
+
+
+def _tell_left_behind() -> None:
+    """Name who practises no more and has slots to come: an extract may be wrong, a human judges."""
+    from service import slots
+
+    found = _in_database(slots.left_behind)
+    if not found:
+        return
+    typer.echo("Not active, and with slots to come (an import withdraws none of them):")
+    for one in found:
+        typer.echo(f"  RPPS {one.rpps}: {one.free} free, {one.booked} booked")
+    typer.echo(
+        "PATCH /v1/practitioners/ID with active=false withdraws the free ones, true keeps all."
+    )
 
 
 @entries.command("import-structures")

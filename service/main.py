@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 
+from service.agenda.router import entries
 from service.agenda.router import router as agenda
 from service.agenda.tasks import keep_extended
 from service.analytics.router import router as analytics
@@ -80,6 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         oauth,
         identity,
         directory,
+        entries,
         code_lists,
         slots,
         calls,

@@ -1,4 +1,4 @@
-"""HTTP: slot sessions, absences."""
+"""HTTP: slot sessions, absences; amending a practitioner, which may take slots back."""
 
 from typing import Annotated
 from uuid import UUID
@@ -16,14 +16,24 @@ from service.agenda.domain import (
 from service.agenda.schemas import (
     AbsenceIn,
     AbsenceOut,
+    PractitionerAmended,
     SessionIn,
     SessionOut,
     SessionPatch,
     SessionReport,
     absence_out,
+    amended_out,
     report_out,
     session_out,
 )
+from service.directory import (
+    AlreadyListed,
+    DirectoryInvalid,
+    ForeignTerritory,
+    PractitionerNotFound,
+    PractitionerPatch,
+)
+from service.directory.http import CheckKeys
 from service.identity.http import CurrentActor, Guarded, refusals
 from service.kernel.errors import PreconditionFailed, PreconditionRequired
 from service.kernel.http.deps import LIMIT, Cursor, IdempotentOnce, IfMatch, Limit, Uow, tag
@@ -32,6 +42,7 @@ from service.kernel.paging import CursorInvalid, PageRequest
 from service.slots import NotMyPractitioner, OverlappingSlot
 
 router = APIRouter(prefix="/v1", tags=["agenda"], route_class=Guarded)
+entries = APIRouter(prefix="/v1", tags=["directory"], route_class=Guarded)
 
 
 @router.post(
@@ -188,3 +199,31 @@ async def end_absence(
 ) -> None:
     """End an absence: sessions fill its range again within the hour; other slots stay withdrawn."""
     await usecases.end_absence(uow, actor, practitioner_id, absence_id)
+
+
+@entries.patch(
+    "/practitioners/{practitioner_id}",
+    operation_id="directory.amend_practitioner",
+    response_model_exclude_unset=True,
+    responses=refusals(
+        PractitionerNotFound, ForeignTerritory, PreconditionFailed, DirectoryInvalid, AlreadyListed
+    ),
+)
+async def amend_practitioner(
+    uow: Uow,
+    actor: CurrentActor,
+    practitioner_id: UUID,
+    body: PractitionerPatch,
+    if_match: IfMatch,
+    response: Response,
+    keys: CheckKeys,
+) -> PractitionerAmended:
+    """Change some members (JSON merge patch); `location_ids` names all their places anew.
+
+    `active: false` withdraws the free slots to come; booked ones stay and are told.
+    """
+    left = await usecases.amend_practitioner(
+        uow, actor, practitioner_id, body.changes(), if_match, keys=keys
+    )
+    tag(response, left.entry.version)
+    return amended_out(left)

@@ -24,6 +24,7 @@ from service.agenda.domain import (
     Absence,
     Changes,
     KeptBecause,
+    Left,
     OnOverlap,
     Report,
     Session,
@@ -37,7 +38,7 @@ from service.agenda.domain.timetable import (
     Timetable,
     Weekday,
 )
-from service.directory import OrganizationType, reference
+from service.directory import OrganizationType, PractitionerOut, reference
 from service.kernel.http.shapes import Answer, Body, Instant, local
 from service.slots import VisibilityWarning
 
@@ -365,6 +366,19 @@ class SessionReport(SessionOut):
     visibility_warnings: list[VisibilityWarning]
 
 
+class PractitionerAmended(PractitionerOut):
+    """A practitioner, and what `active: false` did to their slots to come."""
+
+    withdrawn: int | None = Field(
+        None, description="Only after `active: false`: free slots that were withdrawn."
+    )
+    booked_slots: list[UUID] | None = Field(
+        None,
+        description="Only after `active: false`: they stay, with no seat for others; somebody must"
+        " call these patients.",
+    )
+
+
 class AbsenceOut(Answer):
     """An absence, and what was taken back for it."""
 
@@ -432,6 +446,14 @@ def _changes(done: Changes, zone: str) -> dict[str, Any]:
             for kept in done.kept_slots[:SHOWN]
         ],
     }
+
+
+def amended_out(left: Left) -> PractitionerAmended:
+    """Render an amended practitioner."""
+    entry = PractitionerOut.model_validate(left.entry).model_dump()
+    if left.withdrawn is None:
+        return PractitionerAmended(**entry)
+    return PractitionerAmended(**entry, withdrawn=left.withdrawn, booked_slots=list(left.booked))
 
 
 def absence_out(absence: Absence) -> AbsenceOut:

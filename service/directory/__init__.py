@@ -10,6 +10,7 @@ from service.directory import parts, reference
 from service.directory.domain import (
     WITHOUT_PRACTITIONER,
     AlreadyListed,
+    DirectoryInvalid,
     ForeignTerritory,
     Location,
     LocationDraft,
@@ -29,8 +30,14 @@ from service.directory.domain import (
     phone_number,
     rpps_number,
 )
-from service.directory.schemas import LocationCard, PractitionerCard
+from service.directory.schemas import (
+    LocationCard,
+    PractitionerCard,
+    PractitionerOut,
+    PractitionerPatch,
+)
 from service.directory.usecases import (
+    amend_practitioner,
     create_location,
     create_organization,
     create_practitioner,
@@ -47,6 +54,7 @@ from service.directory.usecases import (
 __all__ = [
     "WITHOUT_PRACTITIONER",
     "AlreadyListed",
+    "DirectoryInvalid",
     "ForeignTerritory",
     "Location",
     "LocationCard",
@@ -61,9 +69,12 @@ __all__ = [
     "PractitionerCard",
     "PractitionerDraft",
     "PractitionerNotFound",
+    "PractitionerOut",
+    "PractitionerPatch",
     "PractitionerStatus",
     "Territory",
     "TerritoryNotFound",
+    "amend_practitioner",
     "create_location",
     "create_organization",
     "create_practitioner",

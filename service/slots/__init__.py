@@ -10,6 +10,7 @@ from service.slots.domain import (
     SEARCH_LONGEST,
     Audience,
     HoldExpired,
+    LeftBehind,
     Mode,
     NotMyPractitioner,
     OverlappingSlot,
@@ -23,16 +24,18 @@ from service.slots.domain import (
     SlotWalkIn,
     SlotWithdrawn,
     Visibility,
+    inactive,
     visibility_warnings,
 )
 from service.slots.listings import Listings
-from service.slots.repository import count_open
+from service.slots.repository import count_open, left_behind
 from service.slots.schemas import Extra, Ids, Labels, Modes, Note, Seats, Types, VisibilityWarning
 from service.slots.usecases import (
     amend_free,
     blocking,
     check_place,
     count_elsewhere_with,
+    fill_up,
     lock_emptied,
     lock_practitioner,
     lock_range,
@@ -50,6 +53,7 @@ __all__ = [
     "HoldExpired",
     "Ids",
     "Labels",
+    "LeftBehind",
     "Listings",
     "Mode",
     "Modes",
@@ -74,6 +78,9 @@ __all__ = [
     "check_place",
     "count_elsewhere_with",
     "count_open",
+    "fill_up",
+    "inactive",
+    "left_behind",
     "lock_emptied",
     "lock_practitioner",
     "lock_range",

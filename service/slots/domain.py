@@ -199,6 +199,22 @@ def visibility_warnings(audience: Audience, *, walk_in: bool) -> list[dict[str, 
     return found
 
 
+NO_LONGER_PRACTISES = {
+    "code": "practitioner-inactive",
+    "detail": "The directory says that this practitioner practises no more: withdraw the slot, or"
+    " have the entry mended. Whoever sees it may still book it.",
+}
+
+
+def inactive(pointer: str) -> FieldError:
+    """Say that nothing is published for somebody who practises no more."""
+    return FieldError(
+        f"{pointer}/practitioner_id",
+        "practitioner-inactive",
+        "The directory says that this practitioner practises no more.",
+    )
+
+
 def nobody_can_see(audience: Audience, territory: str) -> dict[str, str]:
     """Say that no grant in force admits anybody."""
     return {
@@ -327,6 +343,7 @@ class Slot:
     version: int
     now: datetime
     practitioner: Mapping[str, Any] | None
+    practitioner_inactive: bool
     location: Mapping[str, Any]
     distance_km: float | None = None
     who_can: tuple[Admitted, ...] | None = None  # who else could see it now; None: not asked
@@ -356,12 +373,23 @@ class Slot:
         found = visibility_warnings(self.audience, walk_in=self.walk_in)
         if self.who_can == () and self.withdrawn_at is None and not self.started:
             found.insert(0, nobody_can_see(self.audience, self.territory))
+        if self.practitioner_inactive and self.withdrawn_at is None and not self.started:
+            found.insert(0, NO_LONGER_PRACTISES)
         return found
 
     @property
     def seen_by(self) -> tuple[object, ...]:
         """Everything that who can see it depends on: equal for the slots of one session."""
         return self.territory, self.practitioner_id, self.organization_id, self.audience
+
+
+@dataclass(frozen=True, slots=True)
+class LeftBehind:
+    """Slots to come of somebody who practises no more."""
+
+    rpps: str
+    free: int
+    booked: int
 
 
 def kept_holds(

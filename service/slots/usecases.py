@@ -40,6 +40,7 @@ from service.slots.domain import (
     check_batch,
     check_period,
     closed_because,
+    inactive,
     kept_holds,
     visible_since,
 )
@@ -67,13 +68,26 @@ async def publish(
     problems.extend(check_batch(drafts, pointers))
     if problems:
         raise SlotInvalid(*problems)
-    await repository.lock_practitioners(
-        uow, [d.practitioner_id for d in drafts if d.practitioner_id]
-    )
+    await _lock_active(uow, drafts, pointers)
     known = await _known(uow, drafts, places)
     await _refuse_overlaps(uow, drafts, [row.id for row in known.values()])
     ids = await _write(uow, actor.origin, drafts, places, known)
     return await own(uow, actor, ids)
+
+
+async def _lock_active(
+    uow: UnitOfWork, drafts: Sequence[SlotDraft], pointers: Sequence[str]
+) -> None:
+    """Lock the practitioners of a batch; refuse those who practise no more."""
+    named = [draft.practitioner_id for draft in drafts if draft.practitioner_id]
+    gone = await repository.lock_practitioners(uow, named)
+    problems = [
+        inactive(pointer)
+        for draft, pointer in zip(drafts, pointers, strict=True)
+        if draft.practitioner_id in gone
+    ]
+    if problems:
+        raise SlotInvalid(*problems)
 
 
 def _check_mine(actor: Actor, drafts: Sequence[SlotDraft]) -> None:
@@ -365,8 +379,7 @@ async def amend(
     """
     seen, _ = await _own(uow, actor, slot_id)
     expected.check(seen.version, required=True)
-    if seen.practitioner_id:
-        await repository.lock_practitioners(uow, [seen.practitioner_id])
+    active = await lock_practitioner(uow, seen.practitioner_id)
     row = await repository.lock_own(uow, actor, slot_id)
     if row is None:
         raise SlotNotFound
@@ -380,6 +393,8 @@ async def amend(
     if row.booked and _disturbs(row, draft):
         raise SlotBooked(_why_disturbed(row, draft))
     place = await _place(uow, actor, row, draft) if moved else _placed(row)
+    if moved and not active:
+        raise SlotInvalid(inactive("#"))
     if moved:
         await _refuse_overlaps(uow, [draft], [slot_id])
     await _amend(uow, row, draft, place)
@@ -489,10 +504,14 @@ async def withdraw(uow: UnitOfWork, actor: Actor, slot_id: UUID, expected: Expec
 # --- many at once: sessions and absences --------------------------------------------------------
 
 
-async def lock_practitioner(uow: UnitOfWork, practitioner_id: UUID | None) -> None:
-    """Let the publishers of one agenda take turns; first of all locks (ADR 7)."""
-    if practitioner_id is not None:
-        await repository.lock_practitioners(uow, [practitioner_id])
+async def lock_practitioner(uow: UnitOfWork, practitioner_id: UUID | None) -> bool:
+    """Let the publishers of one agenda take turns; first of all locks (ADR 7).
+
+    Tells whether the practitioner still practises: nothing is published for who does not.
+    """
+    if practitioner_id is None:
+        return True
+    return not await repository.lock_practitioners(uow, [practitioner_id])
 
 
 async def blocking(uow: UnitOfWork, drafts: Sequence[SlotDraft]) -> dict[int, list[UUID]]:
@@ -548,6 +567,25 @@ async def take_back(
             uow, origin, "slot.withdrawn", [_withdrawn(row, **why) for row in gone]
         )
     return [row.id for row in gone]
+
+
+async def fill_up(uow: UnitOfWork, origin: Origin, rows: Sequence[Any]) -> list[UUID]:
+    """Leave the locked slots that somebody is booked on no seat for others, one event each.
+
+    Returns all that are booked. A seat that is cancelled later is free again.
+    """
+    booked = [row for row in rows if row.booked]
+    open_ = [row for row in booked if row.booked < row.capacity + row.overbooking]
+    facts = []
+    for row in open_:
+        capacity = min(row.capacity, row.booked)
+        draft = _merged(row, {"capacity": capacity, "overbooking": row.booked - capacity})
+        await repository.amend(uow, row.id, _values(draft, _placed(row)), holds_kept={})
+        await repository.end_holds(uow, row.id)
+        facts.append(_fact(row.id, draft, _placed(row), _audience(row)))
+    if facts:
+        await events.record_all(uow, origin, "slot.amended", facts)
+    return [row.id for row in booked]
 
 
 def _withdrawn(row: Any, **why: object) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from service.agenda.domain.timetable import (
     Skipped,
     Timetable,
 )
+from service.directory import Practitioner
 from service.kernel.errors import Conflict, FieldError, Invalid, NotFound
 from service.slots import Audience, SlotDraft
 
@@ -278,6 +279,15 @@ class Report:
     slots: list[UUID]
     skipped: list[Skipped]
     changes: Changes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """A practitioner's entry, and what became of the slots to come if it was said to be over."""
+
+    entry: Practitioner
+    withdrawn: int | None = None
+    booked: tuple[UUID, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

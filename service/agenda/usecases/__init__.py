@@ -1,4 +1,4 @@
-"""Use cases: sessions, absences, and what a session lacks (`filling`)."""
+"""Use cases: sessions, absences, leaving, and what a session lacks (`filling`)."""
 
 from service.agenda.usecases.absences import (
     declare_absence,
@@ -6,6 +6,7 @@ from service.agenda.usecases.absences import (
     find_absence,
     list_absences,
 )
+from service.agenda.usecases.leaving import amend_practitioner
 from service.agenda.usecases.sessions import (
     amend_session,
     create_session,
@@ -17,6 +18,7 @@ from service.agenda.usecases.sessions import (
 )
 
 __all__ = [
+    "amend_practitioner",
     "amend_session",
     "create_session",
     "declare_absence",

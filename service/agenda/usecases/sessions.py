@@ -75,7 +75,8 @@ async def create_session(
         raise SessionInvalid(
             FieldError("#/date", "session-empty", "Nothing of it is still to come within a year.")
         )
-    await slots.lock_practitioner(uow, draft.practitioner_id)
+    if not await slots.lock_practitioner(uow, draft.practitioner_id):
+        raise SessionInvalid(slots.inactive("#"))
     session = await repository.add(uow, new_id(), draft, place, actor.client_id)
     found = await filling.survey(uow, session, place)
     blocked = [skipped for skipped in found.skipped if skipped.blocking_slots]
@@ -141,12 +142,20 @@ async def _own(uow: UnitOfWork, actor: Actor, session_id: UUID) -> Session:
 
 async def _lock(uow: UnitOfWork, actor: Actor, session_id: UUID, expected: Expected) -> Session:
     """Lock practitioner and session, in the version that the caller expects."""
+    session, _ = await _lock_with(uow, actor, session_id, expected)
+    return session
+
+
+async def _lock_with(
+    uow: UnitOfWork, actor: Actor, session_id: UUID, expected: Expected
+) -> tuple[Session, bool]:
+    """Lock both, and tell whether the practitioner still practises."""
     seen = await _own(uow, actor, session_id)
     expected.check(seen.version, required=True)
-    await slots.lock_practitioner(uow, seen.practitioner_id)
+    active = await slots.lock_practitioner(uow, seen.practitioner_id)
     session = await repository.lock(uow, session_id)
     expected.check(session.version, required=True)
-    return session
+    return session, active
 
 
 async def amend_session(
@@ -164,9 +173,11 @@ async def amend_session(
     Refusals: `session-not-found`, `precondition-required`, `version-mismatch`, `session-ended`,
     `session-invalid`.
     """
-    before = await _lock(uow, actor, session_id, expected)
+    before, active = await _lock_with(uow, actor, session_id, expected)
     if before.ended_at is not None:
         raise SessionEnded
+    if not active:
+        raise SessionInvalid(slots.inactive("#"))
     wanted, place = await _checked(uow, actor, merged(before, changes), before.timetable)
     session = await repository.amend(uow, wanted, place)
     free, withdrawn, kept = await _rearrange(uow, actor, before, session)

@@ -1,9 +1,12 @@
-"""HTTP: territories, organizations, practitioners, locations."""
+"""HTTP: territories, organizations, practitioners, locations.
+
+A practitioner is amended in the room `agenda`: whoever practises no more leaves no free slot.
+"""
 
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Response
 
 from service.directory import usecases
 from service.directory.domain import (
@@ -20,6 +23,7 @@ from service.directory.domain import (
     TerritoryNotFound,
     words,
 )
+from service.directory.http import CheckKeys
 from service.directory.schemas import (
     CommuneCode,
     Finess,
@@ -31,7 +35,6 @@ from service.directory.schemas import (
     OrganizationPatch,
     PractitionerIn,
     PractitionerOut,
-    PractitionerPatch,
     Profession,
     Rpps,
     Siret,
@@ -44,19 +47,12 @@ from service.kernel.errors import FieldError, PreconditionFailed
 from service.kernel.http.deps import LIMIT, Cursor, IdempotentOnce, IfMatch, Limit, Uow, tag
 from service.kernel.http.shapes import Answer, PageOut
 from service.kernel.paging import CursorInvalid, Page, PageRequest
-from service.kernel.settings import Settings
 
 Out = TypeVar("Out", bound=Answer)
 
 router = APIRouter(prefix="/v1", tags=["directory"], route_class=Guarded)
 
 
-async def _keys(request: Request) -> bool:
-    settings: Settings = request.app.state.settings
-    return settings.rpps_check == "luhn"
-
-
-CheckKeys = Annotated[bool, Depends(_keys)]
 Words = Annotated[
     str | None,
     Query(
@@ -282,30 +278,6 @@ async def read_practitioner(
     found = await usecases.practitioner(uow, practitioner_id)
     tag(response, found.version)
     return PractitionerOut.model_validate(found)
-
-
-@router.patch(
-    "/practitioners/{practitioner_id}",
-    operation_id="directory.amend_practitioner",
-    responses=refusals(
-        PractitionerNotFound, ForeignTerritory, PreconditionFailed, DirectoryInvalid, AlreadyListed
-    ),
-)
-async def amend_practitioner(
-    uow: Uow,
-    actor: CurrentActor,
-    practitioner_id: UUID,
-    body: PractitionerPatch,
-    if_match: IfMatch,
-    response: Response,
-    keys: CheckKeys,
-) -> PractitionerOut:
-    """Change some members (JSON merge patch); `location_ids` names all their places anew."""
-    amended = await usecases.amend_practitioner(
-        uow, actor, practitioner_id, body.changes(), if_match, keys=keys
-    )
-    tag(response, amended.version)
-    return PractitionerOut.model_validate(amended)
 
 
 # --- locations ----------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from service.slots.repository.searching import Search, count_open, search
 from service.slots.repository.seen import add_listings, changes, listed
 from service.slots.repository.together import (
     amend_all,
+    left_behind,
     lock_emptied,
     lock_range,
     lock_session,
@@ -44,6 +45,7 @@ __all__ = [
     "find_hold",
     "find_with_grant",
     "insert_slots",
+    "left_behind",
     "listed",
     "lock_emptied",
     "lock_own",

@@ -27,13 +27,17 @@ _s, _h = slots.c, holds.c
 
 
 _LOCK_PRACTITIONERS = text(
-    "SELECT id FROM practitioners WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE"
+    "SELECT id, active FROM practitioners WHERE id = ANY(:ids) ORDER BY id FOR NO KEY UPDATE"
 ).bindparams(uuids("ids"))
 
 
-async def lock_practitioners(uow: UnitOfWork, ids: Sequence[UUID]) -> None:
-    """Lock practitioner rows first: publishers of one agenda take turns (ADR 7)."""
-    await uow.execute(_LOCK_PRACTITIONERS, {"ids": sorted(set(ids))})
+async def lock_practitioners(uow: UnitOfWork, ids: Sequence[UUID]) -> set[UUID]:
+    """Lock practitioner rows first: publishers of one agenda take turns (ADR 7).
+
+    Returns who of them practises no more; that stays so until the transaction ends.
+    """
+    rows = await uow.execute(_LOCK_PRACTITIONERS, {"ids": sorted(set(ids))})
+    return {row.id for row in rows if not row.active}
 
 
 _OVERLAPS = text(

@@ -40,6 +40,7 @@ def read(*extra: ColumnElement[Any]) -> Select[Any]:
         parts.live_holds().label("held"),
         snp_now().label("now"),
         *directory.card_columns(),
+        p.c.active.label("practitioner_active"),
         *extra,
     ).select_from(
         slots.outerjoin(p, p.c.id == _s.practitioner_id).join(place, place.c.id == _s.location_id)
@@ -77,6 +78,7 @@ def slot_of(r: Row, **more: Any) -> Slot:
         version=r["version"],
         now=r["now"],
         practitioner=directory.practitioner_card(r),
+        practitioner_inactive=r["practitioner_active"] is False,  # None: nobody is named yet
         location=directory.location_card(r),
         **more,
     )

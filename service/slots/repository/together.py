@@ -18,10 +18,12 @@ from sqlalchemy import (
     update,
 )
 
+from service.directory import parts as directory
 from service.kernel.db import UnitOfWork
 from service.kernel.sql import bind, snp_now, uuids
 from service.kernel.tables import Instant
 from service.slots import parts
+from service.slots.domain import LeftBehind
 from service.slots.tables import holds, slots
 
 _s, _h = slots.c, holds.c
@@ -67,6 +69,26 @@ async def lock_range(
 async def lock_emptied(uow: UnitOfWork, slot_id: UUID) -> Row[Any] | None:
     """Lock a published slot of a session, still to come, that nobody is booked on."""
     return (await uow.execute(_lock_future("emptied"), {"slot_id": slot_id})).one_or_none()
+
+
+_p = directory.practitioner.c
+_LEFT_BEHIND = (
+    select(
+        _p.rpps,
+        func.count().filter(_s.booked == 0).label("free"),
+        func.count().filter(_s.booked > 0).label("booked"),
+    )
+    .select_from(slots.join(directory.practitioner, _p.id == _s.practitioner_id))
+    .where(~_p.active, _s.withdrawn_at.is_(None), _s.starts_at > snp_now())
+    .group_by(_p.rpps)
+    .order_by(_p.rpps)
+)
+
+
+async def left_behind(uow: UnitOfWork) -> list[LeftBehind]:
+    """Return who practises no more and still has slots to come, by RPPS."""
+    rows = await uow.single(_LEFT_BEHIND)
+    return [LeftBehind(row.rpps, row.free, row.booked) for row in rows]
 
 
 _TAKE_BACK = (
