@@ -553,6 +553,11 @@ async def lock_emptied(uow: UnitOfWork, slot_id: UUID) -> Any | None:
     return await repository.lock_emptied(uow, slot_id)
 
 
+async def lock_orphaned(uow: UnitOfWork, slot_id: UUID) -> Any | None:
+    """Lock a published slot, still to come, of a practitioner who practises no more."""
+    return await repository.lock_orphaned(uow, slot_id)
+
+
 async def take_back(
     uow: UnitOfWork, origin: Origin, rows: Sequence[Any], **why: object
 ) -> list[UUID]:
@@ -572,7 +577,7 @@ async def take_back(
 async def fill_up(uow: UnitOfWork, origin: Origin, rows: Sequence[Any]) -> list[UUID]:
     """Leave the locked slots that somebody is booked on no seat for others, one event each.
 
-    Returns all that are booked. A seat that is cancelled later is free again.
+    Returns all that are booked.
     """
     booked = [row for row in rows if row.booked]
     open_ = [row for row in booked if row.booked < row.capacity + row.overbooking]

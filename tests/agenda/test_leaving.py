@@ -68,6 +68,23 @@ async def test_free_slots_are_withdrawn_and_booked_ones_stay(world: World) -> No
     assert again["version"] == told["version"]
 
 
+async def test_a_cancelled_seat_of_who_left_is_nobodys(world: World) -> None:
+    """One of two seats, then the last: nothing reopens, and the empty slot is withdrawn."""
+    doctor, regulator = await world.doctor(), await world.regulator()
+    slot = await doctor.publish(capacity=3)
+    both = [await booked(regulator, slot) for _ in range(2)]
+    await leave(world, doctor)
+    for n, booking in enumerate(both):
+        path = f"/v1/bookings/{booking['id']}/cancellation"
+        answer = await regulator.post(path, {"by": "requester"})
+        assert answer.status_code == 200, answer.text
+        code = ("slot-taken", "slot-withdrawn")[n]
+        problem(await regulator.post("/v1/bookings", request(slot)), 409, code)
+        now = (await doctor.get(f"/v1/slots/{slot['id']}")).json()
+        assert (now["booked"], now["remaining"]) == (1 - n, 0 if n == 0 else 1)
+        assert now["state"] == ("full", "withdrawn")[n]
+
+
 async def test_nothing_is_published_for_who_left(world: World) -> None:
     doctor = await world.doctor()
     slot = await doctor.publish()

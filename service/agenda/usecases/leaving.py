@@ -1,6 +1,6 @@
 """Use case: a practitioner's entry is amended, and who practises no more leaves no free slot."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -9,6 +9,7 @@ from service import directory, slots
 from service.agenda.domain import Left
 from service.identity import Actor
 from service.kernel.db import UnitOfWork
+from service.kernel.events import Origin
 from service.kernel.versions import Expected
 
 # Beyond the horizon of publishing: all that is to come.
@@ -38,6 +39,13 @@ async def amend_practitioner(
     await slots.lock_practitioner(uow, practitioner_id)
     now = await uow.now()
     rows = await slots.lock_range(uow, practitioner_id, now, now + _ALL)
-    gone = await slots.take_back(uow, actor.origin, rows, reason="practitioner-inactive")
-    booked = await slots.fill_up(uow, actor.origin, rows)
+    gone, booked = await take_from(uow, actor.origin, rows)
     return Left(entry, len(gone), tuple(booked))
+
+
+async def take_from(
+    uow: UnitOfWork, origin: Origin, rows: Sequence[Any]
+) -> tuple[list[UUID], list[UUID]]:
+    """Withdraw the free ones of some locked slots; leave the booked ones no seat for others."""
+    gone = await slots.take_back(uow, origin, rows, reason="practitioner-inactive")
+    return gone, await slots.fill_up(uow, origin, rows)

@@ -29,6 +29,7 @@ from service.agenda.domain import (
 from service.agenda.domain.timetable import Closed, Timetable, next_date
 from service.agenda.usecases import filling
 from service.agenda.usecases.filling import Survey
+from service.agenda.usecases.leaving import take_from
 from service.directory import Place
 from service.identity import Actor
 from service.kernel import events
@@ -245,8 +246,13 @@ async def end_session(uow: UnitOfWork, actor: Actor, session_id: UUID, expected:
 async def seat_given_back(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> None:
     """Withdraw a slot that nobody is booked on any more, when its session has no place for it.
 
+    Of a practitioner who practises no more, no seat reopens, and the last one ends the slot.
     Whoever amends or ends the session locks the slot too: one of the two sees what the other did.
     """
+    orphaned = await slots.lock_orphaned(uow, slot_id)
+    if orphaned is not None:
+        await take_from(uow, actor.origin, [orphaned])
+        return
     row = await slots.lock_emptied(uow, slot_id)
     if row is None:
         return

@@ -12,6 +12,7 @@ from sqlalchemy import (
     Update,
     Uuid,
     and_,
+    exists,
     func,
     literal_column,
     select,
@@ -44,7 +45,15 @@ def _lock_future(whose: str) -> Select[Any]:
         _s.booked == 0,
         _s.withdrawn_at.is_(None),
     )
-    chosen = {"session": of_session, "range": of_range, "emptied": emptied}
+    p = directory.practitioner.c
+    orphaned = and_(
+        _s.id == bind("slot_id", Uuid),
+        _s.withdrawn_at.is_(None),
+        exists(select(1).where(p.id == _s.practitioner_id, ~p.active)),
+    )
+    chosen = {
+        "session": of_session, "range": of_range, "emptied": emptied, "orphaned": orphaned,
+    }  # fmt: skip
     return (
         select(*_s, parts.live_holds().label("held"), snp_now().label("now"))
         .where(chosen[whose], _s.starts_at > snp_now())
@@ -69,6 +78,11 @@ async def lock_range(
 async def lock_emptied(uow: UnitOfWork, slot_id: UUID) -> Row[Any] | None:
     """Lock a published slot of a session, still to come, that nobody is booked on."""
     return (await uow.execute(_lock_future("emptied"), {"slot_id": slot_id})).one_or_none()
+
+
+async def lock_orphaned(uow: UnitOfWork, slot_id: UUID) -> Row[Any] | None:
+    """Lock a published slot, still to come, of a practitioner who practises no more."""
+    return (await uow.execute(_lock_future("orphaned"), {"slot_id": slot_id})).one_or_none()
 
 
 _p = directory.practitioner.c
