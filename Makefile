@@ -12,6 +12,10 @@ READY_TO_DEVELOP := $(VENV)/.ready-to-develop
 CLIENT ?= build/client
 CLIENT_VENV := .venv-client
 READY_TO_GENERATE := $(CLIENT_VENV)/.ready-to-generate
+# So does locust: it changes Python's sockets.
+LOAD_VENV := .venv-load
+READY_TO_LOAD := $(LOAD_VENV)/.ready-to-load
+SCENARIO ?= morning
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -41,9 +45,15 @@ test-pgbouncer: $(READY_TO_DEVELOP) ## The same through PgBouncer: bookings and 
 
 bench: $(READY_TO_DEVELOP) ## Measure beside the floor of the stack (BASE=rev: beside a commit too)
 	@$(BIN)/python -m load_tests.bench $(if $(BASE),--base $(BASE))
-SECONDS ?= 300
+
 torture: $(READY_TO_DEVELOP) ## Let many work while processes die, and check every promise (SECONDS=300)
-	@SNP_TORTURE_SECONDS=$(SECONDS) $(BIN)/pytest -p no:randomly tests/history
+	@SNP_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -p no:randomly tests/history
+
+load: $(READY_TO_DEVELOP) $(READY_TO_LOAD) ## Drive a journey (SCENARIO=morning SECONDS=60 USERS=8 WORKERS=1; load_tests/README.md)
+	@$(BIN)/python -m load_tests.run $(SCENARIO) $(if $(SECONDS),--seconds $(SECONDS)) \
+	  $(if $(USERS),--users $(USERS)) $(if $(WORKERS),--workers $(WORKERS)) \
+	  $(if $(DAY_SECONDS),--day-seconds $(DAY_SECONDS)) $(if $(SHARE),--share $(SHARE)) \
+	  $(if $(SEED),--seed $(SEED))
 
 check: $(READY_TO_DEVELOP) ## Look for faults without running tests; changes nothing
 	@$(BIN)/ruff format --check --quiet .
@@ -102,4 +112,10 @@ $(READY_TO_GENERATE): $(BIN)/python requirements-client.lock
 	@echo 'Installing the generator of clients (once, some seconds)'
 	@$(BIN)/python -m venv --without-pip $(CLIENT_VENV)
 	@$(PIP) --python $(CLIENT_VENV)/bin/python install --require-hashes -r requirements-client.lock
+	@touch $@
+
+$(READY_TO_LOAD): $(BIN)/python requirements-load.lock
+	@echo 'Installing locust (once, some seconds)'
+	@$(BIN)/python -m venv --without-pip $(LOAD_VENV)
+	@$(PIP) --python $(LOAD_VENV)/bin/python install --require-hashes -r requirements-load.lock
 	@touch $@

@@ -111,6 +111,7 @@ def running(
             env=stack.environment(**settings),
             stdout=out,
             stderr=out,
+            start_new_session=True,  # deaf to Ctrl-C: whoever started it stops it in order
         )
     process = Process(popen, port)
     try:

@@ -104,7 +104,8 @@ class Callers:
             return token
 
 
-async def _database(stack: Stack) -> Database:
+async def database(stack: Stack) -> Database:
+    """Open the stack's database as the service does."""
     settings = Settings.model_validate(
         {"database_url": SecretStr(stack.app_url), "keys": SecretStr(stack.keys)}
     )
@@ -112,10 +113,10 @@ async def _database(stack: Stack) -> Database:
 
 
 async def _callers(stack: Stack) -> Callers:
-    database = await _database(stack)
+    opened = await database(stack)
     secrets = {}
     try:
-        async with database.unit_of_work() as uow:
+        async with opened.unit_of_work() as uow:
             for name, role, organization, kind in (
                 ("regulator", Role.REGULATOR, SAS, "sas"),
                 ("osnp", Role.OSNP, SAS, "sas"),
@@ -131,7 +132,7 @@ async def _callers(stack: Stack) -> Callers:
                     territories=[TERRITORY],
                 )
     finally:
-        await database.dispose()
+        await opened.dispose()
     return Callers(secrets)
 
 

@@ -158,7 +158,9 @@ def _looks(random: Random, size: int, searches: int) -> list[int]:
     return looks
 
 
-def _call(random: Random, number: int, at: float, place: Place, *, looks: int, booked: bool) -> Call:
+def _call(
+    random: Random, number: int, at: float, place: Place, *, looks: int, booked: bool
+) -> Call:
     def one(shares: Mapping[str, float]) -> str:
         return random.choices(tuple(shares), tuple(shares.values()))[0]
 

@@ -64,4 +64,4 @@ def test_rhythms_and_outcomes_are_those_of_the_demo() -> None:
     for outcomes, size in indre_calls.ENDINGS.items():
         alone[outcomes[0]] += size
     del alone["slot_orientation"]
-    assert day.OUTCOMES == alone
+    assert alone == day.OUTCOMES
