@@ -149,17 +149,21 @@ def _command(asked: Asked, clients: Path, summary: Path, port: int) -> list[str]
 def _measured(asked: Asked, base: Stack, filled: Filled, server: Process) -> dict[str, Any] | None:
     clients = filled.write(base.folder, f"http://127.0.0.1:{server.port}")
     summary, log = base.folder / "summary.json", base.folder / "locust.log"
-    before = usage(server.popen.pid)
+    watched = {"server": server.popen.pid, "database": base.cluster.pid}
+    before = {name: usage(pid) for name, pid in watched.items()}
     complete = _drive(_command(asked, clients, summary, server.port), log)
-    after = usage(server.popen.pid)
+    after = {name: usage(pid) for name, pid in watched.items()}
     if not summary.exists():
         _say(log.read_text(errors="replace")[-2000:])
         return None
     return {
         "complete": complete,
-        "server": {
-            "cpu_seconds": round(after.cpu_seconds - before.cpu_seconds, 1),
-            "memory_mb": round(after.memory_mb),
+        **{
+            name: {
+                "cpu_seconds": round(used.cpu_seconds - before[name].cpu_seconds, 1),
+                "memory_mb": round(used.memory_mb),
+            }
+            for name, used in after.items()
         },
         **json.loads(summary.read_text()),
     }
@@ -201,7 +205,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         f"{where}, Python {host['python']}; load before: {host['load_before']}.",
         "Options: " + _pairs(found["options"]) + ".",
         "Filled with: " + _pairs(found["filled"]) + ".",
-        f"Server: {_pairs(found['server'])}. Times in milliseconds.",
+        f"Server: {_pairs(found['server'])}. Database: {_pairs(found['database'])}.",
+        f"Locust: cpu_seconds {found['locust_cpu_seconds']}. Times in milliseconds.",
         "",
         "| request | number | failures | per second | p50 | p95 | p99 | max |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",

@@ -59,6 +59,7 @@ class Record:
         self.counts: Counter[str] = Counter()
         self.lags: array[float] = array("d")
         self.started = time.monotonic()
+        self._cpu = time.process_time()
 
     def note(
         self,
@@ -92,6 +93,7 @@ class Record:
         failed["all"] = self.failures.total()
         return {
             "seconds": round(seconds, 1),
+            "locust_cpu_seconds": round(time.process_time() - self._cpu, 1),
             "requests": [
                 {
                     "name": name,
