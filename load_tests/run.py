@@ -127,7 +127,7 @@ def _drive(command: Sequence[str], log: Path) -> bool:
             return True
         finally:
             if child.poll() is None:
-                child.send_signal(signal.SIGINT)
+                child.terminate()
                 try:
                     child.wait(_STOP_SECONDS)
                 except subprocess.TimeoutExpired:
@@ -140,7 +140,7 @@ def _command(asked: Asked, clients: Path, summary: Path, port: int) -> list[str]
         str(LOCUST),
         *("--locustfile", f"load_tests/scenarios/{asked.scenario}.py"),
         *("--host", f"http://127.0.0.1:{port}"),
-        *("--headless", "--only-summary", "--loglevel", "WARNING", "--stop-timeout", "10"),
+        *("--headless", "--only-summary", "--loglevel", "WARNING", "--stop-timeout", "5"),
         *("--clients", str(clients), "--summary", str(summary), "--seed", str(asked.seed)),
         *SCENARIOS[asked.scenario].options(asked),
     ]

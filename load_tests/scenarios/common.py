@@ -58,7 +58,7 @@ class Record:
         self.failures: Counter[tuple[str, str]] = Counter()
         self.counts: Counter[str] = Counter()
         self.lags: array[float] = array("d")
-        self.started = time.monotonic()
+        self.started = self._last = time.monotonic()
         self._cpu = time.process_time()
 
     def note(
@@ -71,18 +71,19 @@ class Record:
     ) -> None:
         """Take in one answered request (locust's event `request`)."""
         line = f"{request_type} {name}"
+        self._last = time.monotonic()
         self.times[line].append(response_time)
         if exception is not None:
             self.failures[line, str(exception)[:200]] += 1
 
     @property
     def seconds(self) -> float:
-        """How long it has been."""
-        return time.monotonic() - self.started
+        """How long it took until the last answer."""
+        return self._last - self.started
 
     def summary(self) -> dict[str, Any]:
         """Return the figures, ready for JSON."""
-        seconds = self.seconds
+        seconds = self.seconds or 1.0
         everything: array[float] = array("d")
         for times in self.times.values():
             everything.extend(times)
@@ -140,7 +141,7 @@ def _progress() -> None:
         booked = sorted(RECORD.times.get("POST /v1/bookings", ()))
         words = [
             *(where() for where in WHERE),
-            f"{RECORD.seconds:.0f} s",
+            f"{time.monotonic() - RECORD.started:.0f} s",
             f"{now} requests ({(now - before) / _EVERY:.0f}/s)",
             f"{RECORD.failures.total()} failures",
         ]
@@ -161,9 +162,16 @@ def _begin(environment: Environment, **_: object) -> None:
 
 
 def _end(environment: Environment, **_: object) -> None:
+    """Write the summary when the last user has stopped: `quitting` comes before that."""
     options = environment.parsed_options
-    if options is not None and options.summary:
-        Path(options.summary).write_text(json.dumps(RECORD.summary()), encoding="utf-8")
+    if options is None or not options.summary:
+        return
+    path = Path(options.summary)
+
+    def write(**_: object) -> None:
+        path.write_text(json.dumps(RECORD.summary()), encoding="utf-8")
+
+    events.quit.add_listener(write)
 
 
 def _options(parser: ArgumentParser, **_: object) -> None:
@@ -303,7 +311,8 @@ def _read(answer: Any) -> Answer:
 def _why(answer: Any) -> str:
     """Name the refusal by its code: an answer may say more, a summary must not."""
     if not answer.status_code:
-        return f"no answer: {type(answer.error).__name__}"
+        error = getattr(answer.error, "original", None) or answer.error
+        return f"no answer: {type(error).__name__}"
     try:
         found = answer.json()
         code = found.get("code") or found.get("error")

@@ -12,7 +12,7 @@ import gevent
 from locust import constant, events
 
 from load_tests.scenarios.common import Failed, Person, clients
-from load_tests.scenarios.day import Call, schedule
+from load_tests.scenarios.day import Call, places, schedule
 from load_tests.scenarios.desk import Desk
 
 _BOOKED = 3 / 4  # more than in a day: it is about bookings
@@ -34,6 +34,7 @@ class Morning(Person):
     def on_start(self) -> None:
         """Sit down: the client and the calls of this desk."""
         Morning._desks += 1
+        places()  # read them now, not while somebody is on the line
         options = self.environment.parsed_options
         self._talk = options.talk
         self._known = clients(self.environment)
