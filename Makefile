@@ -53,6 +53,7 @@ load: $(READY_TO_DEVELOP) $(READY_TO_LOAD) ## Drive a journey (SCENARIO=morning 
 	@$(BIN)/python -m load_tests.run $(SCENARIO) $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(USERS),--users $(USERS)) $(if $(WORKERS),--workers $(WORKERS)) \
 	  $(if $(DAY_SECONDS),--day-seconds $(DAY_SECONDS)) $(if $(SHARE),--share $(SHARE)) \
+	  $(if $(FROM_HOUR),--from-hour $(FROM_HOUR)) $(if $(TO_HOUR),--to-hour $(TO_HOUR)) \
 	  $(if $(SEED),--seed $(SEED))
 
 check: $(READY_TO_DEVELOP) ## Look for faults without running tests; changes nothing

@@ -42,6 +42,8 @@ class Asked:
     workers: int
     day_seconds: float
     share: float
+    from_hour: float
+    to_hour: float
     seed: int
 
 
@@ -81,6 +83,7 @@ SCENARIOS: Mapping[str, Scenario] = {
         lambda asked: [
             *("--users", "1", "--day-seconds", str(asked.day_seconds)),
             *("--share", str(asked.share)),
+            *("--from-hour", str(asked.from_hour), "--to-hour", str(asked.to_hour)),
         ],
     ),
 }
@@ -247,6 +250,8 @@ def _asked() -> Asked:
     parser.add_argument("--workers", type=int, default=1, help="Server processes.")
     parser.add_argument("--day-seconds", type=float, default=_DAY_SECONDS)
     parser.add_argument("--share", type=float, default=1.0)
+    parser.add_argument("--from-hour", type=float, default=0.0)
+    parser.add_argument("--to-hour", type=float, default=24.0)
     parser.add_argument("--seed", type=int, default=1)
     return Asked(**vars(parser.parse_args()))
 

@@ -38,7 +38,11 @@ class Morning(Person):
         options = self.environment.parsed_options
         self._talk = options.talk
         self._known = clients(self.environment)
-        self._me = self._known.next("regulator")
+        staffed = {client["territory"] for client in self._known.of("osnp")}
+        centres = [c for c in self._known.of("regulator") if c["territory"] in staffed]
+        if not centres:
+            raise SystemExit("The file of clients has no regulator and osnp of one territory.")
+        self._me = centres[Morning._desks % len(centres)]
         self._calls: list[Call] = []
         self._seed = 1_000_000 * options.seed + 1_000 * Morning._desks
 

@@ -25,6 +25,8 @@ _DRAIN_SECONDS = 60
 def _options(parser: ArgumentParser, **_: object) -> None:
     parser.add_argument("--day-seconds", type=float, default=1800.0, help="How long a day lasts.")
     parser.add_argument("--share", type=float, default=1.0, help="Of the day's calls, for a trial.")
+    parser.add_argument("--from-hour", type=float, default=0.0, help="Begin the day there.")
+    parser.add_argument("--to-hour", type=float, default=24.0, help="End it there.")
     parser.add_argument("--rhythm", choices=sorted(HOURS), default="weekday")
 
 
@@ -48,9 +50,11 @@ class NationalDay(Person):
         centres = {
             territory for territory, _ in self._teams if (territory, "osnp") in self._teams
         } & {territory for territory, role in self._teams if role == "regulator"}
-        self._calls = schedule(
+        day = schedule(
             seed=options.seed, share=options.share, kind=options.rhythm, territories=sorted(centres)
         )
+        self._begins, ends = 3600 * options.from_hour, 3600 * options.to_hour
+        self._calls = [call for call in day if self._begins <= call.at < ends]
         RECORD.counts["calls planned"] = len(self._calls)
         RECORD.counts["searches planned"] = sum(len(call.searches) for call in self._calls)
         RECORD.counts["bookings planned"] = sum(call.booked for call in self._calls)
@@ -62,11 +66,11 @@ class NationalDay(Person):
     def replay(self) -> None:
         """Begin each call when its hour has come; wait for the last; end the run."""
         under_way = Group()
-        self._midnight = time.monotonic()
-        WHERE[:] = [lambda: self._clock(len(under_way))]
+        began = time.monotonic()
+        WHERE[:] = [lambda: self._clock(began, len(under_way))]
         try:
             for call in self._calls:
-                due = self._midnight + call.at / self._factor
+                due = began + (call.at - self._begins) / self._factor
                 gevent.sleep(max(0.0, due - time.monotonic()))
                 _note_lag(due)
                 under_way.spawn(self._regulate, call, due)
@@ -96,8 +100,8 @@ class NationalDay(Person):
         except Failed:
             RECORD.counts["calls broken off"] += 1
 
-    def _clock(self, under_way: int) -> str:
-        minutes = int((time.monotonic() - self._midnight) * self._factor / 60)
+    def _clock(self, began: float, under_way: int) -> str:
+        minutes = int((self._begins + (time.monotonic() - began) * self._factor) / 60)
         begun, planned = RECORD.counts["calls begun"], RECORD.counts["calls planned"]
         return (
             f"{minutes // 60:02d}:{minutes % 60:02d}  {begun}/{planned} calls"
