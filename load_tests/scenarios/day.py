@@ -82,7 +82,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One regulated call; times are seconds, `at` since midnight in the territory."""
+    """One regulated call; times are seconds, `at` since midnight, in one zone."""
 
     number: int
     at: float
