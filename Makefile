@@ -3,6 +3,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 PORT ?= 8000
+PERCENT ?= 1,10,100
 DATA ?= var/demo
 PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input -qq
 # One virtual environment; what development needs is a superset of what running needs.
@@ -19,7 +20,8 @@ SCENARIO ?= morning
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pg15 test-pgbouncer test-dockerfile bench torture check fix client openapi migration
+.PHONY: help install demo test test-pg15 test-pgbouncer test-dockerfile bench torture load scale \
+  check fix client openapi migration
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -69,6 +71,9 @@ check: $(READY_TO_DEVELOP) ## Look for faults without running tests; changes not
 fix: $(READY_TO_DEVELOP) ## Mend what can be mended by itself
 	@$(BIN)/ruff check --quiet --fix .
 	@$(BIN)/ruff format --quiet .
+
+scale: $(READY_TO_DEVELOP) ## Measure a small and a large country side by side (PERCENT=1,10,100)
+	@$(BIN)/python -m load_tests.scale --percent $(PERCENT)
 
 client: $(READY_TO_GENERATE) ## Generate a Python client of the API (CLIENT=build/client)
 	@mkdir -p $(dir $(CLIENT))

@@ -159,7 +159,7 @@ async def _fill(
 
 
 async def _sign_up(stack: Stack, wanted: Sequence[Wanted]) -> list[Credential]:
-    database = await world.database(stack)
+    database = await world.open_database(stack)
     try:
         return await ensure(database, wanted, [])
     finally:
@@ -187,7 +187,7 @@ async def _territories(
 
 
 async def _indre(stack: Stack) -> Filled:
-    database = await world.database(stack)
+    database = await world.open_database(stack)
     try:
         rows = demo.dataset()
         async with database.unit_of_work() as uow:

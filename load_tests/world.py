@@ -104,8 +104,8 @@ class Callers:
             return token
 
 
-async def database(stack: Stack) -> Database:
-    """Open the stack's database as the service does."""
+async def open_database(stack: Stack) -> Database:
+    """Open the stack's database as the application."""
     settings = Settings.model_validate(
         {"database_url": SecretStr(stack.app_url), "keys": SecretStr(stack.keys)}
     )
@@ -113,7 +113,7 @@ async def database(stack: Stack) -> Database:
 
 
 async def _callers(stack: Stack) -> Callers:
-    opened = await database(stack)
+    opened = await open_database(stack)
     secrets = {}
     try:
         async with opened.unit_of_work() as uow:
