@@ -393,5 +393,8 @@ async def _load(
 
 
 async def _tidy(line: Connection, tables: Sequence[str]) -> None:
+    # What is written must be on the disk before a vacuum can mark it as visible to all.
+    await line.execute("SET synchronous_commit = on")
+    await line.execute("CREATE TEMP TABLE load_done ()")
     for table in tables:
         await line.execute(f"VACUUM (ANALYZE) {table}")

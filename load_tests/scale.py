@@ -13,7 +13,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -28,6 +28,7 @@ from rich.console import Console
 from load_tests import country, driver, world
 from load_tests.stack import ROOT, Process, Stack, commit, machine, running, stack, usage
 from service.identity import NewSecret, Role, create_client, give_grant
+from service.kernel.db import Database
 
 RESULTS = ROOT / "load_tests" / "results"
 _NEAR = "near=46.81,1.69&radius_km=30"
@@ -79,6 +80,8 @@ def operations() -> list[Operation]:
         Operation("search near, 30 km", [f"/v1/slots?limit=20&{_NEAR}"], marked=True),
         Operation("search near, by distance", [f"/v1/slots?limit=20&{_NEAR}&sort=distance"]),
         Operation("search near, granted everywhere", [f"/v1/slots?limit=20&{_NEAR}"], "national"),
+        Operation("search near, as a member", [f"/v1/slots?limit=20&{_NEAR}"], "member"),
+        Operation("search a community's slots", [f"/v1/slots?limit=20&{_THEIRS}"], "member"),
         Operation("search a territory", [f"/v1/slots?limit=20&{_OURS}"], marked=True),
         Operation(f"search {_PRACTITIONERS} practitioners, 3 days", each, marked=True),
         Operation("booking", [], books=True),
@@ -112,13 +115,14 @@ class Served:
         """Write an operation's requests without end."""
         token = self.callers.sign_in(self.process.port, wanted.caller)
         if wanted.books:
-            yield from _bookings(token, self.ids)
+            yield from bookings(token, self.ids)
         contents = [driver.request("GET", path, token=token) for path in wanted.paths]
         while contents:
             yield from contents
 
 
-def _bookings(token: str, ids: Iterator[str]) -> Iterator[bytes]:
+def bookings(token: str, ids: Iterator[str]) -> Iterator[bytes]:
+    """Write bookings of a new patient each."""
     for slot_id in ids:
         unique = uuid4().hex
         patient = {
@@ -133,32 +137,35 @@ def _bookings(token: str, ids: Iterator[str]) -> Iterator[bytes]:
         yield driver.request("POST", "/v1/bookings", token=token, body=body, key=unique)
 
 
+async def callers(database: Database, codes: Sequence[str]) -> dict[str, NewSecret]:
+    """Make whoever asks: all of the Indre, but for one who is granted everywhere."""
+    secrets: dict[str, NewSecret] = {}
+    here = {"territories": ["36"]}
+    wanted: dict[str, dict[str, Any]] = {
+        "regulator": {"role": Role.REGULATOR, **here},
+        "national": {"role": Role.REGULATOR, "territories": list(codes)},
+        "member": {"role": Role.PHARMACIST, "cpts_ids": [country.community(0, 2)], **here},
+        "doctor": {"role": Role.DOCTOR, "practitioner_ids": [country.doctor(0, 0)], **here},
+    }
+    async with database.unit_of_work() as uow:
+        for name, given in wanted.items():
+            secrets[name] = await create_client(uow, name=f"scale: {name}")
+            await give_grant(
+                uow,
+                client_id=secrets[name].client_id,
+                organization_id=world.PHARMACY if name == "member" else world.SAS,
+                organization_type="pharmacy" if name == "member" else "sas",
+                **given,
+            )
+    return secrets
+
+
 async def _people(base: Stack, codes: Sequence[str]) -> world.Callers:
     database = await world.open_database(base)
-    secrets: dict[str, NewSecret] = {}
-    wanted: dict[str, dict[str, Any]] = {
-        "regulator": {"role": Role.REGULATOR, "territories": ["36"]},
-        "national": {"role": Role.REGULATOR, "territories": list(codes)},
-        "doctor": {
-            "role": Role.DOCTOR,
-            "territories": ["36"],
-            "practitioner_ids": [country.doctor(0, 0)],
-        },
-    }
     try:
-        async with database.unit_of_work() as uow:
-            for name, given in wanted.items():
-                secrets[name] = await create_client(uow, name=f"scale: {name}")
-                await give_grant(
-                    uow,
-                    client_id=secrets[name].client_id,
-                    organization_id=world.SAS,
-                    organization_type="sas",
-                    **given,
-                )
+        return world.Callers(await callers(database, codes))
     finally:
         await database.dispose()
-    return world.Callers(secrets)
 
 
 @contextmanager
@@ -214,20 +221,25 @@ async def _facts(base: Stack) -> tuple[list[UUID], dict[str, Any]]:
     return ids, {"tables": sizes, "database_gb": round(whole / 1e9, 2)}
 
 
-def serve(percent: float, stacked: ExitStack, say: Any) -> Served:
-    """Generate a country and serve it."""
+def make(percent: float, stacked: ExitStack, say: Any) -> Callable[[], Served]:
+    """Generate a country; what is returned serves it."""
     started = time.monotonic()
     wanted = country.country(percent)
     say(f"{percent:g} %: {len(wanted.codes)} territories")
     base = stacked.enter_context(stack())
     with _hasty(base):
         asyncio.run(country.fill(base.superuser_url, wanted, say))
-    callers = asyncio.run(_people(base, wanted.codes))
+    people = asyncio.run(_people(base, wanted.codes))
     ids, facts = asyncio.run(_facts(base))
     facts |= {"written": wanted.written, "seconds": round(time.monotonic() - started)}
     say(f"{percent:g} %: {facts['database_gb']} GB after {facts['seconds']} s")
-    process = stacked.enter_context(running(base, "service.cli", "serve", name=f"at-{percent:g}"))
-    return Served(percent, base, process, callers, len(wanted.codes), map(str, ids), facts)
+
+    def start() -> Served:
+        name = f"at-{percent:g}"
+        process = stacked.enter_context(running(base, "service.cli", "serve", name=name))
+        return Served(percent, base, process, people, len(wanted.codes), map(str, ids), facts)
+
+    return start
 
 
 # --- measuring ------------------------------------------------------------------------------------
@@ -367,7 +379,8 @@ def main() -> None:
     say = Console(stderr=True, highlight=False).print
     percents = sorted(float(percent) for percent in given.percent.split(","))
     with ExitStack() as stacked:
-        countries = [serve(percent, stacked, say) for percent in percents]
+        made = [make(percent, stacked, say) for percent in percents]
+        countries = [start() for start in made]
         report: dict[str, Any] = {
             "commit": commit(),
             "at": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -60,6 +60,9 @@ class Server:
             await connection.execute(
                 f"ALTER ROLE snp_app IN DATABASE {name} SET statement_timeout = '10s'"
             )
+            await connection.execute(
+                f"ALTER ROLE snp_app IN DATABASE {name} SET random_page_cost = 1.1"
+            )
         finally:
             await connection.close()
         return self.urls_of(name)

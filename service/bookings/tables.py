@@ -86,6 +86,7 @@ bookings = Table(
     Index("ix_bookings_patient_file_id", "patient_file_id"),
     Index("ix_bookings_organization_id_id", "organization_id", "id"),
     Index("ix_bookings_organization_id_starts_at", "organization_id", "starts_at"),
+    Index("ix_bookings_practitioner_id_id", "practitioner_id", "id"),
     Index("ix_bookings_practitioner_id_starts_at", "practitioner_id", "starts_at"),
     Index(
         "ix_bookings_practitioner_organization_id_starts_at",
@@ -93,8 +94,32 @@ bookings = Table(
         "starts_at",
         postgresql_where=text("practitioner_id IS NULL"),
     ),
-    Index("ix_bookings_territory_starts_at", "territory", "starts_at"),
-    Index("ix_bookings_call_id", "call_id", postgresql_where=text("call_id IS NOT NULL")),
+    # Figures: appointments by their start, referrals by their making, what calls led to.
+    Index(
+        "ix_bookings_figures",
+        "territory",
+        "starts_at",
+        postgresql_include=[
+            "state",
+            "created_at",
+            "cancelled_by",
+            "sent_to_emergency",
+            "practitioner_id",
+            "practitioner_organization_id",
+        ],
+    ),
+    Index(
+        "ix_bookings_referrals",
+        "territory",
+        "created_at",
+        postgresql_include=["role", "organization_type", "state", "practitioner_organization_id"],
+    ),
+    Index(
+        "ix_bookings_call_id",
+        "call_id",
+        postgresql_include=["state", "starts_at", "cancelled_by"],
+        postgresql_where=text("call_id IS NOT NULL"),
+    ),
     Index("ix_bookings_case_id", "case_id", postgresql_where=text("case_id IS NOT NULL")),
     Index("ix_bookings_updated_at", "updated_at"),
 )

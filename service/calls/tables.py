@@ -24,6 +24,18 @@ from service.kernel.tables import Instant, metadata
 # None is SQL's NULL, not the JSON value null: "nobody" is then tested with IS NULL.
 _Who = JSONB(none_as_null=True)
 
+# What figures read of a call.
+_FIGURES = [
+    "id",
+    "outcome_mask",
+    "otherwise",
+    "sent_to_emergency",
+    "priority",
+    "callback_requested_at",
+    "first_attempt_at",
+    "called_back_at",
+]
+
 calls = Table(
     "calls",
     metadata,
@@ -73,17 +85,16 @@ calls = Table(
         "ix_calls_figures",
         "territory",
         "received_at",
-        postgresql_include=[
-            "outcome_mask",
-            "cpts_id",
-            "otherwise",
-            "sent_to_emergency",
-            "callback_requested_at",
-            "first_attempt_at",
-        ],
+        postgresql_include=["cpts_id", *_FIGURES],
         postgresql_where=text("state <> 'void'"),
     ),
-    Index("ix_calls_cpts_id_received_at", "cpts_id", "received_at"),
+    Index(
+        "ix_calls_cpts_figures",
+        "cpts_id",
+        "received_at",
+        postgresql_include=_FIGURES,
+        postgresql_where=text("state <> 'void'"),
+    ),
     Index(
         "ix_calls_queue",
         "organization_id",

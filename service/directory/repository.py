@@ -16,6 +16,8 @@ from sqlalchemy import (
     Text,
     Uuid,
     all_,
+    and_,
+    column,
     delete,
     exists,
     func,
@@ -151,14 +153,19 @@ class Shelf(Generic[Draft, Entry]):
 
 
 def _has_words(text: ColumnElement[str]) -> ColumnElement[bool]:
-    """True when every word of `words` is in the text, as `domain.words` folds it.
+    """True when every word of `words` is in the text; `snp_folded` folds it as `domain.words` does.
 
-    Decomposed before it is lowered: under the C collation `lower` knows ASCII only.
+    The longest is named by itself: an index of trigrams finds one word, not all of an array.
     """
-    for ligature, letters in (("œ", "oe"), ("Œ", "OE"), ("æ", "ae"), ("Æ", "AE")):
-        text = func.replace(text, ligature, letters)
-    bare = func.lower(func.normalize(text, literal_column("NFKD")))
-    return func.regexp_replace(bare, "[^a-z0-9]", "", "g").like(all_(texts("words")))
+    longest = (
+        select(column("word", Text))
+        .select_from(func.unnest(texts("words")).alias("word"))
+        .order_by(func.length(column("word", Text)).desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    folded = func.snp_folded(text, type_=Text)
+    return and_(folded.like(longest), folded.like(all_(texts("words"))))
 
 
 # --- territories --------------------------------------------------------------------------------
@@ -255,7 +262,7 @@ PRACTITIONERS = Shelf[PractitionerDraft, Practitioner](
         ),
         "location": exists(_WORKS_AT.where(_pl.location_id == bind("location", Uuid))),
         "active": _p.active == flag("active"),
-        "words": _has_words(_p.family_name + " " + _p.given_name),
+        "words": _has_words(_p.family_name + literal_column("' '") + _p.given_name),
     },
     columns=[f.name for f in fields(PractitionerDraft) if f.name != "location_ids"],
     read=lambda row: Practitioner(**{**row, "location_ids": frozenset(row["location_ids"])}),

@@ -21,6 +21,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -72,6 +73,12 @@ organizations = Table(
         name="type",
     ),
     Index("ix_organizations_territory_type", "territory", "type"),
+    Index(
+        "ix_organizations_folded_name",
+        literal_column("snp_folded(name)").label("folded"),
+        postgresql_using="gin",
+        postgresql_ops={"folded": "gin_trgm_ops"},
+    ),
     Index("ix_organizations_cpts_ids", "cpts_ids", postgresql_using="gin"),
 )
 
@@ -95,6 +102,12 @@ practitioners = Table(
         "status IN ('self_employed', 'locum', 'retired', 'intern', 'employee')", name="status"
     ),
     Index("ix_practitioners_territory", "territory"),
+    Index(
+        "ix_practitioners_folded_name",
+        literal_column("snp_folded((family_name || ' '::text) || given_name)").label("folded"),
+        postgresql_using="gin",
+        postgresql_ops={"folded": "gin_trgm_ops"},
+    ),
 )
 
 locations = Table(

@@ -95,12 +95,31 @@ slots = Table(
         "id",
         postgresql_where=text("withdrawn_at IS NULL"),
     ),
-    # Figures count withdrawn slots too.
-    Index("ix_slots_territory_starts_at", "territory", "starts_at"),
-    Index("ix_slots_starts_at", "starts_at", "id", postgresql_where=text("withdrawn_at IS NULL")),
+    # Figures count withdrawn slots too. Covers who took part; never `booked`, which would make each
+    # booking write every index of the row (docs/adr/0015).
+    Index(
+        "ix_slots_figures",
+        "territory",
+        "starts_at",
+        postgresql_include=["practitioner_id", "organization_id", "visibility", "withdrawn_at"],
+    ),
+    # Near a place, whatever the country holds: squares of a quarter of a degree.
+    Index(
+        "ix_slots_square_starts_at",
+        text("snp_square(latitude, longitude)"),
+        "starts_at",
+        "id",
+        postgresql_where=text("withdrawn_at IS NULL"),
+    ),
     Index("ix_slots_practitioner_id_starts_at", "practitioner_id", "starts_at"),
     Index("ix_slots_location_id_starts_at", "location_id", "starts_at"),
-    Index("ix_slots_cpts_ids", "cpts_ids", postgresql_using="gin"),
+    # No list of pending entries, which each search would have to read through.
+    Index(
+        "ix_slots_cpts_ids",
+        "cpts_ids",
+        postgresql_using="gin",
+        postgresql_with={"fastupdate": "off"},
+    ),
     # The practice software's own id names one slot of one practitioner, wherever it is.
     Index(
         "uq_slots_practitioner_external_id",

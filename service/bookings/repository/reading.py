@@ -8,15 +8,18 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Integer,
     LargeBinary,
     Select,
     Text,
     Uuid,
     and_,
+    column,
     func,
     or_,
     select,
+    true,
     union,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -188,17 +191,26 @@ def _list(shape: tuple[str, ...], *, doctor: bool) -> Select[Any]:
 
     As one OR the planner, once it plans for any parameters, walks all bookings from the newest.
     """
-    sides = [_b.organization_id == bind("caller_organization_id", Uuid)]
-    if doctor:
-        sides += [_of_practitioners(), _of_centre()]
-    branches = [
-        select(_b.id)
-        .where(side, *(_FILTERS[name] for name in shape))
-        .order_by(_b.id.desc())
-        .limit(bind("limit", Integer))
-        .subquery()
-        for side in sides
+
+    def newest(side: ColumnElement[bool]) -> Select[Any]:
+        return (
+            select(_b.id)
+            .where(side, *(_FILTERS[name] for name in shape))
+            .order_by(_b.id.desc())
+            .limit(bind("limit", Integer))
+        )
+
+    branches: list[FromClause] = [
+        newest(_b.organization_id == bind("caller_organization_id", Uuid)).subquery()
     ]
+    if doctor:  # each practitioner's by themselves, for the same reason
+        theirs = func.unnest(uuids("caller_practitioner_ids")).table_valued(column("id", Uuid))
+        whose = theirs.render_derived("whose")
+        each = newest(_b.practitioner_id == whose.c.id).correlate(whose).lateral()
+        branches += [
+            select(each.c.id).select_from(whose.join(each, true())).subquery(),
+            newest(_of_centre()).subquery(),
+        ]
     mine = union(*(select(branch.c.id) for branch in branches)).subquery()
     return (
         _read()

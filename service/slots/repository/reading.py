@@ -8,8 +8,10 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    FromClause,
     Integer,
     Select,
+    Subquery,
     Uuid,
     func,
     select,
@@ -34,7 +36,6 @@ _COLUMNS = [column for column in _s if column.name not in _UNREAD | {"created_at
 
 
 def read(*extra: ColumnElement[Any]) -> Select[Any]:
-    p, place = directory.practitioner, directory.location
     return select(
         *_COLUMNS,
         parts.live_holds().label("held"),
@@ -42,8 +43,25 @@ def read(*extra: ColumnElement[Any]) -> Select[Any]:
         *directory.card_columns(),
         p.c.active.label("practitioner_active"),
         *extra,
-    ).select_from(
-        slots.outerjoin(p, p.c.id == _s.practitioner_id).join(place, place.c.id == _s.location_id)
+    ).select_from(_with_cards(slots))
+
+
+def read_page(*extra: ColumnElement[Any]) -> Select[Any]:
+    """Like `read`, without the cards: for `with_cards`, once it is limited to a page."""
+    return select(*_COLUMNS, parts.live_holds().label("held"), *extra).select_from(slots)
+
+
+def with_cards(page: Subquery) -> Select[Any]:
+    """Add the cards of a page's slots: not of each slot that the page was chosen from."""
+    return select(*page.c, snp_now().label("now"), *directory.card_columns()).select_from(
+        _with_cards(page)
+    )
+
+
+def _with_cards(source: FromClause) -> FromClause:
+    p, place = directory.practitioner, directory.location
+    return source.outerjoin(p, p.c.id == source.c.practitioner_id).join(
+        place, place.c.id == source.c.location_id
     )
 
 

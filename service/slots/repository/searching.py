@@ -4,14 +4,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
-from math import cos, degrees, radians
+from math import cos, degrees, floor, radians
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Float,
     Integer,
+    Interval,
     Text,
     Uuid,
     func,
@@ -21,6 +23,7 @@ from sqlalchemy import (
     text,
     tuple_,
 )
+from sqlalchemy.dialects.postgresql import array
 
 from service.identity import Actor, grant_is_live, grant_parameters
 from service.kernel.db import UnitOfWork
@@ -29,13 +32,15 @@ from service.kernel.sql import bind, snp_now, texts
 from service.kernel.tables import Instant
 from service.slots import parts
 from service.slots.domain import Slot
-from service.slots.repository.reading import read, slot_of
+from service.slots.repository.reading import read_page, slot_of, with_cards
 from service.slots.tables import holds, slots
 
 _s, _h = slots.c, holds.c
 
 
 _EARTH_KM = 6371.0088
+# As the SQL function `snp_square` numbers them (migration 0007).
+_SQUARES_A_DEGREE, _SQUARE_ROW = 4, 10_000
 
 
 def _distance() -> ColumnElement[float]:
@@ -67,10 +72,16 @@ class Search:
     limit: int
     after: Sequence[Any] | None
 
-    def shape(self) -> tuple[str, ...]:
-        """Return which optional conditions the statement needs."""
+    def shape(self, home: str | None) -> tuple[str, ...]:
+        """Return which optional conditions the statement needs.
+
+        The rows come from one index: those of the one territory that is asked for, or that the
+        caller sees (`home`), by start until the page is full; else those of some squares.
+        """
         present = {
-            "territories": self.territories is not None,
+            "territories": self.territories is not None and home is None,
+            "home": home is not None,
+            "squares": self.center is not None and home is None and self.practitioner_id is None,
             "center": self.center is not None,
             "mode": self.mode is not None,
             "specialty": self.specialty is not None,
@@ -85,9 +96,14 @@ class Search:
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "territories": _s.territory == func.any(texts("territories")),
+    "home": _s.territory == bind("home", Text),
+    # Not `==`: between two functions SQLAlchemy turns it round, and ANY stands on the right only.
+    "squares": func.snp_square(_s.latitude, _s.longitude).bool_op("=")(
+        func.any(bind("squares", ARRAY(Integer)))
+    ),
     "mode": bind("mode", Text) == func.any(_s.modes),
     "specialty": _s.specialty == bind("specialty", Text),
-    "cpts": bind("cpts_id", Uuid) == func.any(_s.cpts_ids),
+    "cpts": _s.cpts_ids.bool_op("@>")(array([bind("cpts_id", Uuid)])),
     "practitioner": _s.practitioner_id == bind("practitioner_id", Uuid),
     "reduced_mobility": _s.reduced_mobility,
 }
@@ -99,12 +115,16 @@ def _search(shape: tuple[str, ...]) -> Prepared:
     near = "center" in shape
     distance = _distance() if near else literal_column("NULL::float8")
     start = func.coalesce(bind("from_", Instant), snp_now())
-    statement = read(distance.label("distance_km")).where(
+    starts_at: ColumnElement[Any] = _s.starts_at
+    if "cpts" in shape and not {"home", "squares", "territories"} & set(shape):
+        # The community's slots are found by the community: no index of all instants helps.
+        starts_at = starts_at + literal_column("interval '0'", Interval)
+    statement = read_page(distance.label("distance_km")).where(
         parts.visible(),
         _s.withdrawn_at.is_(None),
-        _s.starts_at > snp_now(),
-        _s.starts_at >= start,
-        _s.starts_at < func.coalesce(bind("to", Instant), start + text("interval '72 hours'")),
+        starts_at > snp_now(),
+        starts_at >= start,
+        starts_at < func.coalesce(bind("to", Instant), start + text("interval '72 hours'")),
         or_(parts.seat_left(), _s.walk_in),
         grant_is_live(),
         *(_CONDITIONS[name] for name in shape if name in _CONDITIONS),
@@ -122,7 +142,11 @@ def _search(shape: tuple[str, ...]) -> Prepared:
         binds.insert(0, bind("after_distance", Float))
     if "after" in shape:
         statement = statement.where(tuple_(*keys) > tuple_(*binds))
-    return Prepared(statement.order_by(*keys).limit(bind("limit", Integer)))
+    page = statement.order_by(*keys).limit(bind("limit", Integer)).subquery("page")
+    order = [page.c.starts_at, page.c.id]
+    if "by_distance" in shape:
+        order.insert(0, page.c.distance_km)
+    return Prepared(with_cards(page).order_by(*order))
 
 
 async def search(uow: UnitOfWork, actor: Actor, wanted: Search) -> list[Slot]:
@@ -139,18 +163,32 @@ async def search(uow: UnitOfWork, actor: Actor, wanted: Search) -> list[Slot]:
         "practitioner_id": wanted.practitioner_id,
         "limit": wanted.limit + 1,
     }
+    home = _home(actor, wanted)
+    values["home"] = home
     if wanted.center:
         values |= _box(wanted.center, wanted.radius_km)
     if wanted.after:
         *distance, start, slot_id = wanted.after
         values |= {"after_start": start, "after_id": slot_id}
         values["after_distance"] = distance[0] if distance else None
-    statement = _search(wanted.shape())
+    statement = _search(wanted.shape(home))
     rows = await uow.fetch(statement, values)
     return [slot_of(row, distance_km=row["distance_km"]) for row in rows]
 
 
-def _box(center: tuple[float, float], radius_km: float) -> dict[str, float]:
+def _home(actor: Actor, wanted: Search) -> str | None:
+    """Return the one territory that all slots of the answer lie in, if there is one.
+
+    Other territories' slots are seen by members of a community, and by their own side.
+    """
+    if wanted.practitioner_id or wanted.by_distance:
+        return None  # fewer rows lie in an agenda, and in the squares
+    abroad = actor.cpts_ids or actor.publishes
+    asked = wanted.territories or (() if abroad else actor.territories)
+    return asked[0] if len(asked) == 1 else None
+
+
+def _box(center: tuple[float, float], radius_km: float) -> dict[str, Any]:
     """Bound a circle by latitudes and longitudes, so that an index can help."""
     latitude, longitude = center
     north_south = degrees(radius_km / _EARTH_KM) * 1.01
@@ -163,7 +201,18 @@ def _box(center: tuple[float, float], radius_km: float) -> dict[str, float]:
         "north": latitude + north_south,
         "west": longitude - east_west,
         "east": longitude + east_west,
+        "squares": [
+            row * _SQUARE_ROW + column
+            for row in _squares(latitude, north_south)
+            for column in _squares(longitude, east_west)
+        ],
     }
+
+
+def _squares(middle: float, half: float) -> range:
+    """Number the rows, or columns, of squares between two degrees."""
+    first, last = (floor((middle + way * half) * _SQUARES_A_DEGREE) for way in (-1, 1))
+    return range(first, last + 1)
 
 
 _OPEN_NEAR = select(
@@ -180,6 +229,7 @@ _OPEN_NEAR = select(
     parts.seat_left(),
     _s.starts_at >= bind("from_", Instant),
     _s.starts_at < bind("to", Instant),
+    _CONDITIONS["squares"],
     _s.latitude.between(bind("south", Float), bind("north", Float)),
     _s.longitude.between(bind("west", Float), bind("east", Float)),
     _distance() <= bind("radius_km", Float),
