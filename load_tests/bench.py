@@ -149,7 +149,7 @@ class Bench:
         for who in self._contestants:
             taken = itertools.repeat(next(self._ids))
             first = next(bookings(who.token, taken))
-            asyncio.run(driver.herd(who.process.port, lambda _, content=first: content, rivals=1))
+            asyncio.run(driver.herd(who.process.port, [first]))
             self._press(who, "refusal", bookings(who.token, taken), seconds)
 
     def herd(self) -> dict[str, Any]:
@@ -157,9 +157,7 @@ class Bench:
         ours = self._contestants[0]
         slot = next(self._ids)
         contents = list(bookings(ours.token, iter([slot] * RIVALS)))
-        found = asyncio.run(
-            driver.herd(ours.process.port, lambda number: contents[number], rivals=RIVALS)
-        )
+        found = asyncio.run(driver.herd(ours.process.port, contents))
         return {
             "rivals": RIVALS,
             "answers": dict(sorted(found.statuses.items())),

@@ -8,7 +8,7 @@ two cores than the service that it measures. It understands what our servers sen
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -141,11 +141,10 @@ async def press(
     return measured
 
 
-async def herd(port: int, make: Callable[[int], bytes], *, rivals: int) -> Measured:
-    """Let many rivals, each with a connection of its own, send at the same instant."""
+async def herd(port: int, contents: Sequence[bytes]) -> Measured:
+    """Let rivals, each with a connection of its own, send one request at the same instant."""
     measured = Measured()
-    lines = [await Connection.open(port) for _ in range(rivals)]
-    contents = [make(number) for number in range(rivals)]
+    lines = [await Connection.open(port) for _ in contents]
     started = time.perf_counter()
     try:
         for answer in await asyncio.gather(

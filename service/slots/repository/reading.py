@@ -41,7 +41,7 @@ def read(*extra: ColumnElement[Any]) -> Select[Any]:
         parts.live_holds().label("held"),
         snp_now().label("now"),
         *directory.card_columns(),
-        p.c.active.label("practitioner_active"),
+        directory.practitioner.c.active.label("practitioner_active"),
         *extra,
     ).select_from(_with_cards(slots))
 
