@@ -12,6 +12,7 @@ from typing import Any
 import asyncpg
 import orjson
 from sqlalchemy import CursorResult, Executable, event, func, select
+from sqlalchemy.dialects.postgresql.asyncpg import AsyncAdapt_asyncpg_dbapi
 from sqlalchemy.exc import DBAPIError, InvalidatePoolError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -203,6 +204,8 @@ class _translated:  # noqa: N801  reads as a clause: with _translated()
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, DBAPIError):
             raise _refusal(error) from None
+        if isinstance(error, AsyncAdapt_asyncpg_dbapi.Error):  # while a connection was made
+            raise _meaning(error.__cause__ or error) from None
         if isinstance(error, asyncpg.PostgresError):
             raise _meaning(error) from None
         if isinstance(error, asyncpg.InterfaceError):  # its text may quote a value
@@ -221,15 +224,13 @@ class DatabaseDefect(Exception):
 
 def _refusal(error: DBAPIError) -> Exception:
     cause = error.orig.__cause__ if error.orig is not None else None
-    if isinstance(cause, asyncpg.PostgresError):
-        return _meaning(cause)
-    if error.connection_invalidated:
-        return Unavailable("The connection to the database was lost.")
-    return DatabaseDefect(type(cause or error).__name__)
+    if isinstance(cause, asyncpg.PostgresError) or not error.connection_invalidated:
+        return _meaning(cause or error)
+    return Unavailable("The connection to the database was lost.")
 
 
-def _meaning(error: asyncpg.PostgresError) -> Exception:
-    state = str(error.sqlstate or "")
+def _meaning(error: BaseException) -> Exception:
+    state = str(getattr(error, "sqlstate", None) or "")
     constraint = getattr(error, "constraint_name", None)
     if constraint and state.startswith("23"):
         return ConstraintViolated(str(constraint))

@@ -9,13 +9,14 @@ from uuid import UUID
 import asyncpg
 import httpx
 import pytest
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, literal, select, text
 
 from service.directory.tables import territories
 from service.kernel import events
 from service.kernel.db import ConstraintViolated, Database, UnitOfWork, UnitOfWorkFailed
 from service.kernel.errors import Conflict, Unavailable
 from service.kernel.ids import new_id
+from service.kernel.prepared import Prepared
 from service.kernel.settings import Settings
 from tests.conftest import DatabaseUrls, Server
 from tests.kernel.serving import serving
@@ -365,3 +366,33 @@ async def test_a_connection_that_dies_before_the_rollback_hides_no_refusal(
         await refused()
     assert _lent(database) == 0
     assert not await _exists(database, name)
+
+
+_ONE = Prepared(select(literal(1).label("one")))
+
+
+async def _one(database: Database) -> int:
+    async with database.unit_of_work() as uow:
+        (row,) = await uow.fetch(_ONE, {})
+        one: int = row["one"]
+        return one
+
+
+async def test_who_finds_no_room_at_the_server_is_told_to_try_again(
+    database_urls: DatabaseUrls, make_settings: MakeSettings
+) -> None:
+    async with serving(make_settings(database_urls.app)) as (_, database):
+        superuser = await asyncpg.connect(database_urls.superuser)
+        name = await superuser.fetchval("SELECT current_database()")
+        await superuser.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
+        with pytest.raises(Unavailable):
+            await _one(database)
+        await superuser.execute(f"ALTER DATABASE {name} CONNECTION LIMIT -1")
+        assert await _one(database) == 1
+        # What was cut while nobody used it is never lent: nobody notices.
+        await superuser.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND usename = 'snp_app'"
+        )
+        assert await _one(database) == 1
+        await superuser.close()

@@ -39,9 +39,7 @@ def read(*extra: ColumnElement[Any]) -> Select[Any]:
     return select(
         *_COLUMNS,
         parts.live_holds().label("held"),
-        snp_now().label("now"),
-        *directory.card_columns(),
-        directory.practitioner.c.active.label("practitioner_active"),
+        *_beside(),
         *extra,
     ).select_from(_with_cards(slots))
 
@@ -53,9 +51,12 @@ def read_page(*extra: ColumnElement[Any]) -> Select[Any]:
 
 def with_cards(page: Subquery) -> Select[Any]:
     """Add the cards of a page's slots: not of each slot that the page was chosen from."""
-    return select(*page.c, snp_now().label("now"), *directory.card_columns()).select_from(
-        _with_cards(page)
-    )
+    return select(*page.c, *_beside()).select_from(_with_cards(page))
+
+
+def _beside() -> list[ColumnElement[Any]]:
+    active = directory.practitioner.c.active.label("practitioner_active")
+    return [snp_now().label("now"), *directory.card_columns(), active]
 
 
 def _with_cards(source: FromClause) -> FromClause:
