@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from statistics import mean
 from typing import Any, TypeAlias
 from uuid import UUID
 
@@ -33,10 +34,20 @@ _CHUNK = 100_000
 _LOADERS = 2
 
 
+def centres() -> dict[str, tuple[float, float]]:
+    """Return where territories are: the mean of their communes, for overseas ones too."""
+    places: dict[str, list[tuple[float, float]]] = {}
+    for commune in reference._communes().values():  # noqa: SLF001  the whole table is no use case
+        places.setdefault(commune.department, []).append((commune.latitude, commune.longitude))
+    return {
+        code: (mean(at[0] for at in found), mean(at[1] for at in found))
+        for code, found in sorted(places.items())
+    }
+
+
 def territories(number: int) -> list[str]:
     """Name that many territories; the Indre is always among them."""
-    known = [code for code, t in reference.territories().items() if t.barycentre and code != "36"]
-    return ["36", *known[: number - 1]]
+    return ["36", *[code for code in centres() if code != "36"][: number - 1]]
 
 
 @dataclass(frozen=True)
@@ -117,7 +128,7 @@ INSERT INTO organizations (id, territory, type, name, cpts_ids)
 ON CONFLICT DO NOTHING
 """
 
-# In a square of about 160 km around the barycentre.
+# In a square of about 160 km around the centre.
 _LOCATIONS = f"""
 INSERT INTO locations (id, organization_id, name, commune, latitude, longitude)
   SELECT {_id(2, "t * 100000 + n")}, {_id(1, "t * 100000 + n")}, 'Cabinet',
@@ -298,12 +309,11 @@ _TABLES = (
 
 async def fill(url: str, wanted: Country, say: Say = lambda _: None) -> None:
     """Fill an empty, migrated database, as its superuser. What refers to what is not looked up."""
-    places = [reference.search_radius(code) for code in wanted.codes]
-    centres = [place.barycentre or (46.81, 1.69) for place in places]
+    where = centres()
     arguments = (
         list(wanted.codes),
-        [latitude for latitude, _ in centres],
-        [longitude for _, longitude in centres],
+        [where[code][0] for code in wanted.codes],
+        [where[code][1] for code in wanted.codes],
         [reference.territory_zone(code) for code in wanted.codes],
     )
     lines = [await asyncpg.connect(url) for _ in range(_LOADERS)]

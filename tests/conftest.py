@@ -63,6 +63,9 @@ class Server:
             await connection.execute(
                 f"ALTER ROLE snp_app IN DATABASE {name} SET random_page_cost = 1.1"
             )
+            await connection.execute(
+                f"ALTER ROLE snp_app IN DATABASE {name} SET plan_cache_mode = force_generic_plan"
+            )
         finally:
             await connection.close()
         return self.urls_of(name)
