@@ -31,6 +31,8 @@ _TIMEOUTS = {
     "idle_in_transaction_session_timeout": "10s",
 }
 
+_PLANS = {"plan_cache_mode": "force_generic_plan", "random_page_cost": "1.1"}
+
 _SERVER = text(
     """SELECT current_user AS role, quote_ident(current_database()) AS database,
               current_setting('server_version') AS version,
@@ -71,6 +73,9 @@ _REVISION = text("SELECT version_num FROM alembic_version")
 _SETTING = text(
     """SELECT name, setting::bigint AS milliseconds FROM pg_settings
        WHERE name IN ('lock_timeout', 'statement_timeout', 'idle_in_transaction_session_timeout')"""
+)
+_PLANNING = text(
+    "SELECT name, setting FROM pg_settings WHERE name IN ('plan_cache_mode', 'random_page_cost')"
 )
 _LACKING = text(
     """SELECT asked.relation, asked.privilege, asked.attribute
@@ -187,7 +192,7 @@ async def _in_database(
             began = datetime.now(UTC)
             row = (await uow.single(_SERVER)).one()
             found += _server(row, began + (datetime.now(UTC) - began) / 2, settings)
-            found += [] if _owns(row) else await _timeouts(uow, row)
+            found += [] if _owns(row) else await _timeouts(uow, row) + await _plans(uow, row)
             missing = await _lacking(uow, row, metadata) if row.migrated else []
             if missing:
                 found.append(_lacks(missing))
@@ -288,6 +293,19 @@ async def _timeouts(uow: UnitOfWork, row: Any) -> list[Finding]:
         return [_error("timeouts", f"A request could wait for ever: {orders}")]
     told = ", ".join(f"{name} {values[name] / 1000:g} s" for name in _TIMEOUTS)
     return [_ok("timeouts", f"{told}.")]
+
+
+async def _plans(uow: UnitOfWork, row: Any) -> list[Finding]:
+    """Migration 0007 sets how plans are made; what a restore leaves behind comes from here."""
+    values = {s.name: s.setting for s in await uow.single(_PLANNING)}
+    other = [name for name, wanted in _PLANS.items() if values.get(name) != wanted]
+    if other:
+        orders = " ".join(
+            f"ALTER ROLE {row.role} IN DATABASE {row.database} SET {name} = '{_PLANS[name]}';"
+            for name in other
+        )
+        return [_warning("plans", f"Searches of a large database would be slow: {orders}")]
+    return [_ok("plans", ", ".join(f"{n} {v}" for n, v in _PLANS.items()) + ".")]
 
 
 async def _lacking(uow: UnitOfWork, row: Any, metadata: MetaData) -> list[str]:

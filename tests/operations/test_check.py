@@ -31,7 +31,7 @@ async def test_a_good_installation_has_nothing_but_ok(
     assert {finding.level for finding in found.values()} == {Level.OK}, found
     assert set(found) == {
         *("settings", "keys file", "keys", "database", "role", "privileges", "clock", "pool"),
-        *("timeouts", "rights", "schema", "data", "identities", "fingerprints"),
+        *("timeouts", "plans", "rights", "schema", "data", "identities", "fingerprints"),
     }
 
 
