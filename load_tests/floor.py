@@ -77,7 +77,7 @@ LEFT JOIN practitioners p ON p.id = s.practitioner_id
 JOIN locations l ON l.id = s.location_id
 WHERE s.withdrawn_at IS NULL AND s.starts_at > snp_now()
   AND s.starts_at < snp_now() + interval '72 hours' AND s.booked < s.capacity
-  AND s.territory = ANY($3) AND s.visibility && $4
+  AND s.territory = $3 AND s.visibility && $4
   AND s.latitude BETWEEN $1 - 0.273 AND $1 + 0.273
   AND s.longitude BETWEEN $2 - 0.4 AND $2 + 0.4
   AND 12742 * asin(least(1, sqrt(power(sin(radians(s.latitude - $1) / 2), 2)
@@ -113,7 +113,7 @@ async def book(body: bytes) -> tuple[int, object]:
 
 async def search() -> tuple[int, object]:
     """Search around the same centre as the service is asked for."""
-    rows = await _pool.fetch(SEARCH, 46.81, 1.69, ["36"], ["PUBLIC", "PRO", "SNP"])
+    rows = await _pool.fetch(SEARCH, 46.81, 1.69, "36", ["PUBLIC", "PRO", "SNP"])
     return 200, {"items": [dict(row) for row in rows[:20]]}
 
 
@@ -151,7 +151,9 @@ async def _lifespan(receive: Any, send: Any) -> None:
     global _pool  # noqa: PLW0603  one process, one pool
     await receive()
     url = os.environ["SNP_DATABASE_URL"]
-    _pool = await asyncpg.create_pool(url, min_size=10, max_size=10)
+    # Its searches need plans for their own values; the role's default is made for the service's.
+    planned = {"plan_cache_mode": "auto"}
+    _pool = await asyncpg.create_pool(url, min_size=10, max_size=10, server_settings=planned)
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await _pool.close()

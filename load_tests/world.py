@@ -174,6 +174,15 @@ async def open_slots(stack: Stack, number: int, *, doctors: int = 200) -> None:
         await connection.close()
 
 
+async def analyze(stack: Stack) -> None:
+    """Refresh the statistics, after which every cached plan is made anew."""
+    connection = await asyncpg.connect(stack.superuser_url)
+    try:
+        await connection.execute("ANALYZE")
+    finally:
+        await connection.close()
+
+
 async def slot_ids(stack: Stack, number: int, offset: int = 0) -> list[str]:
     """Return ids of open slots, in no order."""
     connection = await asyncpg.connect(stack.superuser_url)

@@ -18,7 +18,6 @@ from service.bookings.domain import (
     BookingState,
     CancelledBy,
     CorrectionTooLate,
-    Full,
     PatientAlreadyBooked,
     ReportTooEarly,
     Vital,
@@ -75,12 +74,10 @@ async def book(
             made = await repository.book(uow, actor, asked, key)
         except ConstraintViolated as violated:
             raise await _violated(uow, actor, asked, violated) from None
-        if isinstance(made, Full):
-            taken = _taken(made.own_booking, made.overbooking_left)
-            taken.settled = True
-            raise taken
         if made is not None:
             return made
+        if asked.patient is not None and asked.call_id is None:
+            await _refuse_if_full(uow, actor, asked, key)
         refusal = await _why_not(uow, actor, asked)
         if refusal is not None:
             raise refusal
@@ -129,6 +126,17 @@ async def _why_not(uow: UnitOfWork, actor: Actor, asked: BookingRequest) -> Doma
     if isinstance(seat, slots.SlotTaken):
         return await _taken_by(uow, actor, asked.slot_id, seat)
     return seat or _broken_rule(asked, call, file_id)
+
+
+async def _refuse_if_full(
+    uow: UnitOfWork, actor: Actor, asked: BookingRequest, key: IdempotencyKey | None
+) -> None:
+    """Refuse most rivals after one question; with a file or a call of its own, more are asked."""
+    full = await repository.full(uow, actor, asked, key)
+    if full is not None:
+        taken = _taken(full.own_booking, full.overbooking_left)
+        taken.settled = True
+        raise taken
 
 
 async def _taken_by(

@@ -297,9 +297,8 @@ def take(*conditions: ColumnElement[bool], using: CTE | None = None, name: str =
 def all_booked(*conditions: ColumnElement[bool]) -> ColumnElement[Any]:
     """How many seats beyond capacity are left, where every other seat is booked; else null.
 
-    What refuses most rivals, told by the statement that refused them; null when anything else
-    stood in the way, or the seat went while the statement ran: then somebody must ask. Parameters:
-    those of `take`.
+    What most rivals are to be told; null when anything else stood in the way: then somebody must
+    ask. Parameters: those of `take`.
     """
     allowed = _s.capacity + case((flag("overbook"), _s.overbooking), else_=0)
     return (

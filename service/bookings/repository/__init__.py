@@ -11,7 +11,7 @@ from service.bookings.repository.changing import (
 )
 from service.bookings.repository.elsewhere import booked_elsewhere
 from service.bookings.repository.reading import find, find_moved, list_mine, overlapping, own_on
-from service.bookings.repository.taking import book, give_back, take_seat
+from service.bookings.repository.taking import book, full, give_back, take_seat
 
 __all__ = [
     "book",
@@ -20,6 +20,7 @@ __all__ = [
     "care_of",
     "find",
     "find_moved",
+    "full",
     "give_back",
     "list_mine",
     "lock",

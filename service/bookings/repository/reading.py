@@ -56,10 +56,10 @@ def columns(booking: Any, slot: Any) -> list[ColumnElement[Any]]:
     ]
 
 
-def named(source: Any, booking: Any, slot: Any, *, optional: bool = False) -> Any:
+def named(source: Any, booking: Any, slot: Any) -> Any:
     who, place = directory.practitioner, directory.location
     return source.outerjoin(who, who.c.id == booking.practitioner_id).join(
-        place, place.c.id == slot.location_id, isouter=optional
+        place, place.c.id == slot.location_id
     )
 
 

@@ -138,12 +138,9 @@ def _book(asked: CTE, *, brought: bool, call: bool) -> Select[Any]:
         territory=booked.c.territory,
         data=_event_data(booked.c),
     )
-    # A refusal is a row too: without a booking, and with the reason where it is plain.
-    always = select(literal(1).label("one")).subquery("always")
-    made = always.outerjoin(booked, true()).outerjoin(taken, true())
     return (
-        select(*columns(booked.c, taken.c), *_full(asked, booked))
-        .select_from(named(made, booked.c, taken.c, optional=True))
+        select(*columns(booked.c, taken.c))
+        .select_from(named(booked.join(taken, true()), booked.c, taken.c))
         .add_cte(
             file,
             slots.end_hold(taken),
@@ -151,19 +148,6 @@ def _book(asked: CTE, *, brought: bool, call: bool) -> Select[Any]:
             told,
             idempotency.part(booked, func.array_append(literal([], ARRAY(Uuid)), booked.c.id)),
         )
-    )
-
-
-def _full(asked: CTE, booked: CTE) -> tuple[ColumnElement[Any], ColumnElement[Any]]:
-    """What `Full` says, when nothing but that is to be said; else null."""
-    refused = booked.c.id.is_(None)
-    left = slots.all_booked(
-        grant_is_live(), select(literal(1)).select_from(asked).exists(), idempotency.unused()
-    )
-    own = own_booking_on(bind("seat_slot_id", Uuid)).scalar_subquery()
-    return (
-        case((refused, left)).label("overbooking_left"),
-        case((refused, own)).label("own_booking"),
     )
 
 
@@ -205,12 +189,8 @@ _BOOK = {
 
 async def book(
     uow: UnitOfWork, actor: Actor, asked: BookingRequest, key: IdempotencyKey | None
-) -> Booking | Full | None:
-    """Book in one statement that commits by itself.
-
-    `Full` when every seat is booked and there is no more to say; None when it must be asked what
-    stood in the way.
-    """
+) -> Booking | None:
+    """Book in one statement that commits by itself; None when no seat could be taken."""
     booking_id = new_id()
     values = {
         "booking_id": booking_id,
@@ -241,9 +221,34 @@ async def book(
         sealed = seal(uow.vault, file_id, asked.patient)
         values |= {"file_id": file_id, **{f"file_{name}": v for name, v in sealed.items()}}
     statement = _BOOK[asked.patient is not None, asked.call_id is not None]
-    (row,) = await uow.fetch(statement, values)
-    if row["id"] is not None:
-        return booking_of(uow.vault, row, patient=False)
+    rows = await uow.fetch(statement, values)
+    return booking_of(uow.vault, rows[0], patient=False) if rows else None
+
+
+_FULL = Prepared(
+    select(
+        slots.all_booked(grant_is_live(), idempotency.unused()).label("overbooking_left"),
+        own_booking_on(bind("seat_slot_id", Uuid)).scalar_subquery().label("own_booking"),
+    )
+)
+
+
+async def full(
+    uow: UnitOfWork, actor: Actor, asked: BookingRequest, key: IdempotencyKey | None
+) -> Full | None:
+    """Tell whether every seat is booked, and nothing else is to be said to this caller.
+
+    What most rivals are told, in one statement: among others, that the key stands for nothing.
+    """
+    (row,) = await uow.fetch(
+        _FULL,
+        {
+            **slots.seat(asked.slot_id, asked.hold_id, overbook=asked.overbook),
+            **slots.caller(actor),
+            **grant_parameters(actor),
+            **idempotency.parameters(key),
+        },
+    )
     left = row["overbooking_left"]
     return None if left is None else Full(left, row["own_booking"])
 
