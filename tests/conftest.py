@@ -202,13 +202,14 @@ def base_url(
         SNP_RPPS_CHECK="format",
         SNP_TOKEN_REQUESTS_PER_MINUTE="0",
     ) as process:
-        process.wait_until(lambda started: _address(started) is not None)
-        found = _address(process)
+        process.wait_until(lambda started: address(started) is not None)
+        found = address(process)
         assert found is not None
         yield found
 
 
-def _address(process: Snp) -> str | None:
+def address(process: Snp) -> str | None:
+    """Where a server process listens, once it does."""
     for line in process.errors.splitlines():
         told = json.loads(line)
         if told.get("event") == "service.started":
