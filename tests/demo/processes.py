@@ -13,20 +13,26 @@ ROOT = Path(__file__).parents[2]
 _PATIENCE = 90.0
 
 
+def environment() -> dict[str, str]:
+    """This environment without settings of the service; through a pooler, with what that needs."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("SNP_")}
+    through_pooler = "SNP_TEST_APP_URL" in os.environ
+    return {**kept, "SNP_PREPARED_STATEMENTS": "false"} if through_pooler else kept
+
+
 class Snp:
     """One `snp` process, whose output goes to files."""
 
     def __init__(self, folder: Path, *arguments: str, **settings: str) -> None:
         self.folder = folder
         self._out, self._err = folder / "out.txt", folder / "err.txt"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("SNP_")}
         with self._out.open("wb") as out, self._err.open("wb") as err:
             self.process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-m", "service.cli", *arguments],
                 stdout=out,
                 stderr=err,
                 cwd=ROOT,
-                env={**kept, **settings},
+                env={**environment(), **settings},
             )
 
     @property

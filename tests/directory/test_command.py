@@ -1,12 +1,12 @@
 """`snp directory`: what an operator reads of a directory, and what an import takes away."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 from service.kernel.crypto import Keys
 from tests.conftest import DatabaseUrls
+from tests.demo.processes import environment
 
 HEAD = "type;name;finess;commune\n"
 SAS = "sas;SAS de l'Indre;360000011;36044\n"
@@ -16,7 +16,6 @@ CHER = "practice;Cabinet de Bourges;180000011;18033\n"
 
 def snp(urls: DatabaseUrls, keys: Keys, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run `snp directory` as an operator does, its output in a pipe."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SNP_")}
     ours = {"SNP_DATABASE_URL": urls.app, "SNP_KEYS": keys.model_dump_json()}
     return subprocess.run(  # noqa: S603
         [sys.executable, "-m", "service.cli", "directory", *arguments],
@@ -24,7 +23,7 @@ def snp(urls: DatabaseUrls, keys: Keys, *arguments: str) -> "subprocess.Complete
         capture_output=True,
         text=True,
         cwd=Path(__file__).parents[2],
-        env={**kept, **ours},
+        env={**environment(), **ours},
     )
 
 

@@ -17,6 +17,7 @@ from service.directory.tables import directory_imports
 from service.kernel.crypto import Keys
 from service.kernel.ids import new_id
 from tests.conftest import DatabaseUrls
+from tests.demo.processes import environment
 from tests.directory.desk import Desk, snapshot
 
 ROOT = Path(__file__).parents[2]
@@ -24,7 +25,6 @@ ROOT = Path(__file__).parents[2]
 
 def snp(url: str, keys: Keys, *arguments: str) -> "subprocess.Popen[str]":
     """Start `snp directory import` as an operator does."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SNP_")}
     ours = {"SNP_DATABASE_URL": url, "SNP_KEYS": keys.model_dump_json()}
     # The high-water mark of this program alone: ru_maxrss begins with what the process that
     # started it had, which is the whole test runner.
@@ -40,7 +40,7 @@ def snp(url: str, keys: Keys, *arguments: str) -> "subprocess.Popen[str]":
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env={**kept, **ours},
+        env={**environment(), **ours},
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from service.kernel.crypto import Keys
 from tests.conftest import DatabaseUrls
+from tests.demo.processes import environment
 from tests.directory.desk import LEA, text
 
 ROOT = Path(__file__).parents[2]
@@ -27,14 +28,13 @@ def crowd(folder: Path) -> Path:
 
 def start(file: Path, url: str, keys: Keys, errors: int, *more: str) -> "subprocess.Popen[bytes]":
     """Start an import with this standard error."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith("SNP_")}
     ours = {"SNP_DATABASE_URL": url, "SNP_KEYS": keys.model_dump_json()}
     return subprocess.Popen(  # noqa: S603
         [sys.executable, "-m", "service.cli", "directory", "import", "--file", str(file), *more],
         stdout=subprocess.PIPE,
         stderr=errors,
         cwd=ROOT,
-        env={**kept, **ours, "TERM": "xterm", "COLUMNS": "120"},
+        env={**environment(), **ours, "TERM": "xterm", "COLUMNS": "120"},
     )
 
 
