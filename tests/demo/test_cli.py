@@ -21,7 +21,7 @@ from service.identity import Role
 from service.kernel.crypto import Keys
 from service.kernel.ids import new_id
 from tests.conftest import DatabaseUrls
-from tests.demo.processes import ROOT, Snp, sentence, snp
+from tests.demo.processes import ROOT, Snp, environment, sentence, snp
 from tests.support import World
 
 NOBODY_THERE = "postgresql://nobody@127.0.0.1:9/nothing"
@@ -60,8 +60,8 @@ class Command:
 
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """The command line with no settings."""
-    for name in [name for name in os.environ if name.startswith("SNP_")]:
+    """The command line with no settings, but for what a pooler needs."""
+    for name in os.environ.keys() - environment().keys():
         monkeypatch.delenv(name)
     return Command(monkeypatch, capsys)
 

@@ -381,7 +381,8 @@ async def _one(database: Database) -> int:
 async def test_who_finds_no_room_at_the_server_is_told_to_try_again(
     database_urls: DatabaseUrls, make_settings: MakeSettings
 ) -> None:
-    async with serving(make_settings(database_urls.app)) as (_, database):
+    # As the owner: what the server itself says, also where the application meets a pooler first.
+    async with serving(make_settings(database_urls.owner)) as (_, database):
         superuser = await asyncpg.connect(database_urls.superuser)
         name = await superuser.fetchval("SELECT current_database()")
         await superuser.execute(f"ALTER DATABASE {name} CONNECTION LIMIT 0")
@@ -392,7 +393,7 @@ async def test_who_finds_no_room_at_the_server_is_told_to_try_again(
         # What was cut while nobody used it is never lent: nobody notices.
         await superuser.execute(
             "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND usename = 'snp_app'"
+            " WHERE datname = current_database() AND usename = 'snp_owner'"
         )
         assert await _one(database) == 1
         await superuser.close()
