@@ -37,7 +37,7 @@ _LOADERS = 2
 def centres() -> dict[str, tuple[float, float]]:
     """Return where territories are: the mean of their communes, for overseas ones too."""
     places: dict[str, list[tuple[float, float]]] = {}
-    for commune in reference._communes().values():  # noqa: SLF001  the whole table is no use case
+    for commune in reference.communes().values():
         places.setdefault(commune.department, []).append((commune.latitude, commune.longitude))
     return {
         code: (mean(at[0] for at in found), mean(at[1] for at in found))

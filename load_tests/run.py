@@ -112,7 +112,8 @@ def _stoppable() -> Iterator[None]:
 
 
 def _say(words: str) -> None:
-    print(words, file=sys.stderr, flush=True)  # noqa: T201  the progress of a command
+    sys.stderr.write(words + "\n")
+    sys.stderr.flush()
 
 
 def _drive(command: Sequence[str], log: Path) -> bool:

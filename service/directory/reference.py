@@ -66,7 +66,8 @@ def _rows(path: str) -> Iterator[dict[str, str]]:
 
 
 @cache
-def _communes() -> Mapping[str, Commune]:
+def communes() -> Mapping[str, Commune]:
+    """Every commune and municipal arrondissement of today by its INSEE code."""
     return {
         row["code"]: Commune(
             code=row["code"],
@@ -85,7 +86,7 @@ def _communes() -> Mapping[str, Commune]:
 
 def commune(code: str) -> Commune | None:
     """The commune or municipal arrondissement with this INSEE code, if there is one today."""
-    return _communes().get(code)
+    return communes().get(code)
 
 
 def _territory(code: str) -> str:
