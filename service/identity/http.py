@@ -32,6 +32,7 @@ from service.kernel.errors import (
     Unavailable,
     UnsupportedMediaType,
 )
+from service.kernel.http.asked import Asked
 from service.kernel.http.deps import KeyMalformed, KeyReused
 from service.kernel.http.problems import problems
 
@@ -103,6 +104,8 @@ def _check_media_type(request: Request) -> None:
 
 def _query_names(dependant: Dependant) -> frozenset[str]:
     """Return the names of the query parameters that an operation and its dependencies take."""
+    if isinstance(dependant.call, Asked):
+        return dependant.call.names
     own = (field.alias for field in dependant.query_params)
     return frozenset(own).union(*map(_query_names, dependant.dependencies))
 

@@ -345,7 +345,6 @@ class Slot:
     practitioner: Mapping[str, Any] | None
     practitioner_inactive: bool
     location: Mapping[str, Any]
-    distance_km: float | None = None
     who_can: tuple[Admitted, ...] | None = None  # who else could see it now; None: not asked
 
     @property

@@ -15,8 +15,8 @@ import structlog
 from service.identity import Actor
 from service.kernel.db import Database, DatabaseDefect, TransactionLost
 from service.kernel.errors import DomainError
+from service.kernel.prepared import Row
 from service.slots import repository
-from service.slots.domain import Slot
 
 _EVERY_SECONDS = 10
 _MOST = 100_000  # slots; while the database is away no more are remembered
@@ -30,10 +30,10 @@ class Listings:
     def __init__(self) -> None:
         self._times: Counter[UUID] = Counter()
 
-    def count(self, actor: Actor, listed: Iterable[Slot]) -> None:
+    def count(self, actor: Actor, listed: Iterable[Row]) -> None:
         """Count one answer to a search. What a house shows itself does not count."""
         mine = actor.organization_id
-        self._times.update(slot.id for slot in listed if slot.organization_id != mine)
+        self._times.update(slot["id"] for slot in listed if slot["organization_id"] != mine)
 
     async def flush(self, database: Database) -> None:
         """Add what was counted to the table; what cannot be written now is kept for later."""

@@ -1,13 +1,14 @@
 """HTTP: slots, holds, the doctor's agenda."""
 
 from datetime import timedelta
-from typing import Annotated, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Body, Depends, Query, Request, Response
 from pydantic import Discriminator, Tag
 
 from service.directory import reference
+from service.identity import Actor
 from service.identity.http import CurrentActor, Guarded, refusals
 from service.kernel import clock
 from service.kernel.errors import (
@@ -16,6 +17,7 @@ from service.kernel.errors import (
     PreconditionFailed,
     PreconditionRequired,
 )
+from service.kernel.http.asked import Asked
 from service.kernel.http.deps import (
     LIMIT,
     Cursor,
@@ -34,7 +36,6 @@ from service.slots.domain import (
     SEARCH_DEFAULT,
     SEARCH_LONGEST,
     HoldNotFound,
-    Mode,
     NotMyPractitioner,
     OverlappingSlot,
     Slot,
@@ -54,6 +55,7 @@ from service.slots.schemas import (
     ExposureOut,
     HoldIn,
     HoldOut,
+    SearchIn,
     SearchOut,
     SlotBatchIn,
     SlotBatchOut,
@@ -61,9 +63,9 @@ from service.slots.schemas import (
     SlotOut,
     SlotPatch,
     exposure_out,
+    found,
     hold_out,
     slot_out,
-    slot_shown,
 )
 
 router = APIRouter(prefix="/v1", tags=["slots"], route_class=Guarded)
@@ -83,6 +85,9 @@ async def _listings(request: Request) -> Listings:
 
 
 CountedIn = Annotated[Listings, Depends(_listings)]
+
+
+SEARCH = Asked(SearchIn)
 
 
 class SearchInvalid(Invalid):
@@ -134,83 +139,71 @@ async def publish(
     operation_id="slots.search",
     response_model=SearchOut,
     responses=refusals(SearchInvalid, CursorInvalid),
+    openapi_extra={"parameters": SEARCH.documented},
 )
 async def search(
     uow: Uow,
     actor: CurrentActor,
     listings: CountedIn,
-    from_: Annotated[Instant | None, Query(alias="from", description="Default: now.")] = None,
-    to: Annotated[Instant | None, Query(description="Default: from + 72 h; at most 14 d.")] = None,
-    territory: Annotated[str | None, Query(max_length=3, examples=["36"])] = None,
-    near: Annotated[
-        str | None,
-        Query(description="`latitude,longitude`; wins over `commune`.", examples=["46.81,1.69"]),
-    ] = None,
-    commune: Annotated[str | None, Query(description="INSEE code.", examples=["36044"])] = None,
-    radius_km: Annotated[
-        float | None,
-        Query(
-            gt=0, le=RADIUS_LONGEST_KM, description="Default: the territory's `default_radius_km`."
-        ),
-    ] = None,
-    mode: Mode | None = None,
-    specialty: Annotated[str | None, Query(max_length=10)] = None,
-    cpts: UUID | None = None,
-    practitioner: UUID | None = None,
-    reduced_mobility: bool = False,
-    sort: Literal["start", "distance"] = "start",
-    limit: Limit = LIMIT,
-    cursor: Cursor = None,
+    asked: Annotated[SearchIn, Depends(SEARCH)],
 ) -> Response:
     """Return the slots that I may book now, and walk-in slots. Held and full ones are left out."""
-    start = from_ or clock.now()
-    if to is not None and not start < to <= start + SEARCH_LONGEST:
+    start = asked.from_ or clock.now()
+    if asked.to is not None and not start < asked.to <= start + SEARCH_LONGEST:
         raise SearchInvalid(
             FieldError("to", "window", "The window ends after it starts, within 14 days.")
         )
-    center, where = _center(near, commune)
-    if center is None and (sort == "distance" or radius_km is not None):
+    center, where = _center(asked.near, asked.commune)
+    if center is None and (asked.sort == "distance" or asked.radius_km is not None):
         raise SearchInvalid(
             FieldError("near", "center-missing", "A distance needs `near` or `commune`.")
         )
+    territory = asked.territory
     national = reference.search_radius(territory or where or actor.territories[0])
-    radius = radius_km or national.default_km
-    placed = center or territory or cpts or practitioner
-    asked = {
-        "from": from_, "to": to, "territory": territory, "near": center, "radius": radius,
-        "mode": mode, "specialty": specialty, "cpts": cpts, "practitioner": practitioner,
-        "reduced_mobility": reduced_mobility, "sort": sort, "caller": actor.grant_id,
-    }  # fmt: skip
+    radius = asked.radius_km or national.default_km
+    placed = center or territory or asked.cpts or asked.practitioner
     page = await usecases.search(
         uow,
         actor,
         Search(
-            from_=from_,
-            to=to,
+            from_=asked.from_,
+            to=asked.to,
             territories=[territory] if territory else None if placed else actor.territories,
             center=center,
             radius_km=radius,
-            mode=mode,
-            specialty=specialty,
-            cpts_id=cpts,
-            practitioner_id=practitioner,
-            reduced_mobility=reduced_mobility,
-            by_distance=sort == "distance",
-            limit=limit,
+            mode=asked.mode,
+            specialty=asked.specialty,
+            cpts_id=asked.cpts,
+            practitioner_id=asked.practitioner,
+            reduced_mobility=asked.reduced_mobility,
+            by_distance=asked.sort == "distance",
+            limit=asked.limit,
             after=None,
         ),
-        PageRequest(limit, cursor, asked),
+        PageRequest(asked.limit, asked.cursor, _filter(asked, actor, center, radius)),
     )
     listings.count(actor, page.items)
     return written(
         {
-            "items": [slot_shown(slot) for slot in page.items],
+            "items": [found(row) for row in page.items],
             "next_cursor": page.next_cursor,
             "next_radius_km": min(RADIUS_LONGEST_KM, radius + national.enlargement_km)
-            if center and cursor is None and not page.items and radius < RADIUS_LONGEST_KM
+            if center and asked.cursor is None and not page.items and radius < RADIUS_LONGEST_KM
             else None,
         }
     )
+
+
+def _filter(
+    asked: SearchIn, actor: Actor, center: tuple[float, float] | None, radius: float
+) -> dict[str, Any]:
+    """Return what a cursor belongs to: the same search by the same grant."""
+    return {
+        "from": asked.from_, "to": asked.to, "territory": asked.territory, "near": center,
+        "radius": radius, "mode": asked.mode, "specialty": asked.specialty, "cpts": asked.cpts,
+        "practitioner": asked.practitioner, "reduced_mobility": asked.reduced_mobility,
+        "sort": asked.sort, "caller": actor.grant_id,
+    }  # fmt: skip
 
 
 def _center(near: str | None, commune: str | None) -> tuple[tuple[float, float] | None, str | None]:

@@ -15,6 +15,7 @@ from service.kernel.errors import DomainError, FieldError
 from service.kernel.events import Origin
 from service.kernel.ids import new_id
 from service.kernel.paging import Page, PageRequest, instant
+from service.kernel.prepared import Row
 from service.kernel.versions import Expected
 from service.slots import repository
 from service.slots.domain import (
@@ -269,8 +270,8 @@ def _fact(
 # --- reading ------------------------------------------------------------------------------------
 
 
-async def search(uow: UnitOfWork, actor: Actor, wanted: Search, page: PageRequest) -> Page[Slot]:
-    """Return what the caller may book, by start or by distance."""
+async def search(uow: UnitOfWork, actor: Actor, wanted: Search, page: PageRequest) -> Page[Row]:
+    """Return what the caller may book, by start or by distance, as rows to be shown."""
     by_distance = [float] if wanted.by_distance else []
     after = page.after(*by_distance, instant, UUID)
     found = await repository.search(uow, actor, replace(wanted, after=after))
@@ -279,9 +280,9 @@ async def search(uow: UnitOfWork, actor: Actor, wanted: Search, page: PageReques
     return page.page(
         found,
         lambda slot: [
-            *([slot.distance_km] if wanted.by_distance else []),
-            slot.starts_at.isoformat(),
-            str(slot.id),
+            *([slot["distance_km"]] if wanted.by_distance else []),
+            slot["starts_at"].isoformat(),
+            str(slot["id"]),
         ],
     )
 

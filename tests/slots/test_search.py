@@ -362,6 +362,21 @@ async def test_walk_in_slots_are_listed_held_full_and_withdrawn_ones_are_not(
     assert await _ids(regulator) == [free["id"], held["id"], open_house["id"]]
 
 
+async def test_a_search_shows_a_slot_as_reading_it_does(world: World) -> None:
+    doctor, regulator = await world.doctor(), await world.regulator()
+    seats = await doctor.publish(soon(20), capacity=3, overbooking=1, note="2e étage")
+    await doctor.publish(soon(21), walk_in=True, visibility=["PUBLIC", "PRO"], specialty="SM54")
+    assert (await regulator.post(f"/v1/slots/{seats['id']}/holds", {})).status_code == 201
+    latitude, longitude = CHATEAUROUX
+    found = await _search(regulator, near=f"{latitude},{longitude}")
+    assert len(found) == 2
+    for slot in found:
+        assert slot.pop("distance_km") is not None
+        read: Body = (await regulator.get(f"/v1/slots/{slot['id']}")).json()
+        assert read.pop("distance_km") is None
+        assert slot == read
+
+
 async def test_a_slot_with_a_seat_left_beside_a_hold_is_listed(world: World) -> None:
     doctor, regulator = await world.doctor(), await world.regulator()
     slot = await doctor.publish(capacity=2)

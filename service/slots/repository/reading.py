@@ -11,7 +11,6 @@ from sqlalchemy import (
     FromClause,
     Integer,
     Select,
-    Subquery,
     Uuid,
     func,
     select,
@@ -39,34 +38,22 @@ def read(*extra: ColumnElement[Any]) -> Select[Any]:
     return select(
         *_COLUMNS,
         parts.live_holds().label("held"),
-        *_beside(),
+        snp_now().label("now"),
+        *directory.card_columns(),
+        directory.practitioner.c.active.label("practitioner_active"),
         *extra,
-    ).select_from(_with_cards(slots))
+    ).select_from(with_cards(slots))
 
 
-def read_page(*extra: ColumnElement[Any]) -> Select[Any]:
-    """Like `read`, without the cards: for `with_cards`, once it is limited to a page."""
-    return select(*_COLUMNS, parts.live_holds().label("held"), *extra).select_from(slots)
-
-
-def with_cards(page: Subquery) -> Select[Any]:
-    """Add the cards of a page's slots: not of each slot that the page was chosen from."""
-    return select(*page.c, *_beside()).select_from(_with_cards(page))
-
-
-def _beside() -> list[ColumnElement[Any]]:
-    active = directory.practitioner.c.active.label("practitioner_active")
-    return [snp_now().label("now"), *directory.card_columns(), active]
-
-
-def _with_cards(source: FromClause) -> FromClause:
+def with_cards(source: FromClause) -> FromClause:
+    """Join the tables that `card_columns` come from."""
     p, place = directory.practitioner, directory.location
     return source.outerjoin(p, p.c.id == source.c.practitioner_id).join(
         place, place.c.id == source.c.location_id
     )
 
 
-def slot_of(r: Row, **more: Any) -> Slot:
+def slot_of(r: Row) -> Slot:
     return Slot(
         id=r["id"],
         practitioner_id=r["practitioner_id"],
@@ -99,7 +86,6 @@ def slot_of(r: Row, **more: Any) -> Slot:
         practitioner=directory.practitioner_card(r),
         practitioner_inactive=r["practitioner_active"] is False,  # None: nobody is named yet
         location=directory.location_card(r),
-        **more,
     )
 
 

@@ -25,18 +25,24 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array
 
+from service.directory import parts as directory
 from service.identity import Actor, grant_is_live, grant_parameters
 from service.kernel.db import UnitOfWork
-from service.kernel.prepared import Prepared
+from service.kernel.prepared import Prepared, Row
 from service.kernel.sql import bind, snp_now, texts
 from service.kernel.tables import Instant
 from service.slots import parts
-from service.slots.domain import Slot
-from service.slots.repository.reading import read_page, slot_of, with_cards
+from service.slots.repository.reading import with_cards
 from service.slots.tables import holds, slots
 
 _s, _h = slots.c, holds.c
 
+# What an answer shows, and no more: a search reads twenty slots where others read one.
+_SHOWN = (
+    _s.id, _s.practitioner_id, _s.location_id, _s.organization_id, _s.territory, _s.zone,
+    _s.starts_at, _s.ends_at, _s.modes, _s.specialty, _s.visibility, _s.capacity, _s.overbooking,
+    _s.booked, _s.walk_in, _s.note, _s.version, parts.live_holds().label("held"),
+)  # fmt: skip
 
 _EARTH_KM = 6371.0088
 # As the SQL function `snp_square` numbers them (migration 0007).
@@ -119,7 +125,7 @@ def _search(shape: tuple[str, ...]) -> Prepared:
     if "cpts" in shape and not {"home", "squares", "territories"} & set(shape):
         # The community's slots are found by the community: no index of all instants helps.
         starts_at = starts_at + literal_column("interval '0'", Interval)
-    statement = read_page(distance.label("distance_km")).where(
+    statement = select(*_SHOWN, distance.label("distance_km")).where(
         parts.visible(),
         _s.withdrawn_at.is_(None),
         starts_at > snp_now(),
@@ -146,11 +152,16 @@ def _search(shape: tuple[str, ...]) -> Prepared:
     order = [page.c.starts_at, page.c.id]
     if "by_distance" in shape:
         order.insert(0, page.c.distance_km)
-    return Prepared(with_cards(page).order_by(*order))
+    # The cards of a page's slots, not of each slot that the page was chosen from.
+    shown = select(*page.c, *directory.card_columns()).select_from(with_cards(page))
+    return Prepared(shown.order_by(*order))
 
 
-async def search(uow: UnitOfWork, actor: Actor, wanted: Search) -> list[Slot]:
-    """Return bookable and walk-in slots that the caller may see, one more than the page holds."""
+async def search(uow: UnitOfWork, actor: Actor, wanted: Search) -> list[Row]:
+    """Return bookable and walk-in slots that the caller may see, one more than the page holds.
+
+    They stay rows (`_SHOWN`, cards, `distance_km`): nothing is decided about them any more.
+    """
     values: dict[str, Any] = {
         **parts.caller(actor),
         **grant_parameters(actor),
@@ -171,9 +182,7 @@ async def search(uow: UnitOfWork, actor: Actor, wanted: Search) -> list[Slot]:
         *distance, start, slot_id = wanted.after
         values |= {"after_start": start, "after_id": slot_id}
         values["after_distance"] = distance[0] if distance else None
-    statement = _search(wanted.shape(home))
-    rows = await uow.fetch(statement, values)
-    return [slot_of(row, distance_km=row["distance_km"]) for row in rows]
+    return await uow.fetch(_search(wanted.shape(home)), values)
 
 
 def _home(actor: Actor, wanted: Search) -> str | None:
