@@ -5,13 +5,16 @@ execution (find the compiled form by a key as large as the statement, process ea
 each row) is done here once. See docs/adr/0014 for the profile that asked for it.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import orjson
-from sqlalchemy import JSON, Select
+from sqlalchemy import JSON, BindParameter, Select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
+_DIALECT = dialect()  # type: ignore[no-untyped-call]
+_PLACE = re.compile(r"\$(\d+)")
 Row = Mapping[Any, Any]  # by name, as a record of the driver and as a row of SQLAlchemy
 
 
@@ -20,25 +23,37 @@ class Prepared:
 
     def __init__(self, statement: Select[Any]) -> None:
         self.statement = statement
-        compiled = statement.compile(dialect=dialect())  # type: ignore[no-untyped-call]
-        self.text = str(compiled)
-        names = list(compiled.positiontup or ())
-        binds = [compiled.binds[name] for name in names]
-        # A value that was in the statement when it was built is not asked for.
-        self._constants = [None if b.required else _written(b.type, b.value) for b in binds]
-        self._named = [
-            (index, name, b.type if _is_document(b.type) else None)
-            for index, (name, b) in enumerate(zip(names, binds, strict=True))
-            if b.required
-        ]
+        compiled = statement.compile(dialect=_DIALECT)
+        binds = [(name, compiled.binds[name]) for name in compiled.positiontup or ()]
+        # A value that was in the statement when it was built is not asked for. It is written into
+        # the text: a plan for any parameters would compute with it for every row.
+        written, self._named = [], []
+        for name, bind in binds:
+            if bind.required:
+                self._named.append((name, bind.type if _is_document(bind.type) else None))
+                written.append(f"${len(self._named)}")
+            else:
+                written.append(_literal(bind))
+        self.text = _PLACE.sub(lambda place: written[int(place[1]) - 1], str(compiled))
 
     def arguments(self, values: Mapping[str, Any]) -> list[Any]:
         """Put the parameters in the order of the text."""
-        arguments = self._constants.copy()
-        for index, name, document in self._named:
-            value = values[name]
-            arguments[index] = value if document is None else _written(document, value)
-        return arguments
+        return [
+            values[name] if document is None else _written(document, values[name])
+            for name, document in self._named
+        ]
+
+
+def _literal(bind: BindParameter[Any]) -> str:
+    """Write a constant as SQL: nothing that somebody sent is one (parameters are `required`)."""
+    if bind.value is None:
+        return "NULL"
+    if bind.value == []:
+        return "'{}'"  # SQLAlchemy leaves out the word ARRAY
+    write = bind.type.literal_processor(_DIALECT)
+    if write is None or isinstance(bind.value, list):
+        raise TypeError(f"No literal for {bind.type!r}: pass it as a parameter.")
+    return write(bind.value)
 
 
 def _is_document(type_: Any) -> bool:
