@@ -13,6 +13,7 @@ from service.agenda.tasks import keep_extended
 from service.analytics.router import router as analytics
 from service.bookings.router import router as bookings
 from service.calls.router import router as calls
+from service.directory import reference
 from service.directory.router import router as directory
 from service.directory.router.code_lists import router as code_lists
 from service.identity import Tokens
@@ -46,11 +47,17 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     vault = Vault(load_keys(settings))
     if settings.database_url is None:
         raise KeysError("No database: set SNP_DATABASE_URL, or use `snp demo`.")
-    database = Database(settings.database_url.get_secret_value(), settings, vault)
+    database = Database(
+        settings.database_url.get_secret_value(),
+        settings,
+        vault,
+        answer_seconds=settings.database_answer_seconds,
+    )
     listings = Listings()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        reference.load()  # not while the first caller waits
         # What was built to serve stays: the collector need not walk it every few requests.
         gc.collect()
         gc.freeze()

@@ -65,6 +65,12 @@ def _rows(path: str) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
+def load() -> None:
+    """Read the tables that a search asks: some tenths of a second, once a process."""
+    communes()
+    territories()
+
+
 @cache
 def communes() -> Mapping[str, Commune]:
     """Every commune and municipal arrondissement of today by its INSEE code."""

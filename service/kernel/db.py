@@ -4,10 +4,10 @@ One request or job is one unit of work, opened at the edge and passed as first a
 module commits. A unit of work holds no connection until its first statement.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import asyncpg
 import orjson
@@ -22,6 +22,7 @@ from service.kernel.errors import Conflict, Invalid, Unavailable
 from service.kernel.prepared import Prepared, Row
 from service.kernel.settings import Settings
 
+T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 _DEADLOCK, _SERIALIZATION = "40P01", "40001"
@@ -81,7 +82,7 @@ class UnitOfWork:
             return await self.execute(statement, parameters)
         with _translated():
             async with self._database.autocommit.connect() as connection:
-                return await connection.execute(statement, parameters)
+                return await _ask(connection.execute(statement, parameters), connection)
 
     async def fetch(self, statement: Prepared, values: Mapping[str, Any]) -> list[Row]:
         """Do as `single` for a prepared statement, without SQLAlchemy on the way to the driver."""
@@ -116,7 +117,9 @@ class UnitOfWork:
             with _translated():
                 if self._connection is None:
                     self._connection = await self._database.engine.connect()
-                return await self._connection.execute(statement, parameters)
+                return await _ask(
+                    self._connection.execute(statement, parameters), self._connection
+                )
         except Exception as error:
             await self.rollback()
             self._failed = error
@@ -144,15 +147,30 @@ class UnitOfWork:
             return
         with _translated():
             try:
-                await self._connection.commit()
+                await _ask(self._connection.commit(), self._connection)
             finally:
                 await self.rollback()
 
 
-class Database:
-    """The pool of one process, and the keys that its rows are encrypted with."""
+async def _ask(question: Awaitable[T], connection: AsyncConnection) -> T:
+    """Wait for the answer; give a silent connection up: what it may still say is nobody's."""
+    try:
+        return await question
+    except TimeoutError:
+        await connection.invalidate()
+        raise
 
-    def __init__(self, url: str, settings: Settings, vault: Vault) -> None:
+
+class Database:
+    """The pool of one process, and the keys that its rows are encrypted with.
+
+    `answer_seconds` bounds the silence of the database. A server needs it, whose callers wait; a
+    command that loads or moves millions of rows leaves it out.
+    """
+
+    def __init__(
+        self, url: str, settings: Settings, vault: Vault, *, answer_seconds: float | None = None
+    ) -> None:
         caches = {} if settings.prepared_statements else {"statement_cache_size": 0}
         self.engine: AsyncEngine = create_async_engine(
             asyncpg_url(url),
@@ -165,6 +183,7 @@ class Database:
             json_deserializer=orjson.loads,
             connect_args={
                 "timeout": 5,
+                "command_timeout": answer_seconds,
                 "prepared_statement_cache_size": 500 if settings.prepared_statements else 0,
                 **caches,
                 "server_settings": {"application_name": "snp"},

@@ -28,6 +28,11 @@ class Settings(BaseSettings):
     pool_timeout_seconds: Annotated[float, Field(gt=0)] = Field(
         5, description="Longest wait for a pooled connection; then 503 with Retry-After."
     )
+    database_answer_seconds: Annotated[float, Field(gt=0)] = Field(
+        15,
+        description="Longest silence of PostgreSQL, whose own limit for a statement is 10 s; then"
+        " 503 with Retry-After, and that connection is given up.",
+    )
     keys_file: Path | None = Field(
         None, description="JSON file of the secret keys (`snp keys generate`). Back it up."
     )

@@ -32,6 +32,16 @@ class Proxy:
         self._server: asyncio.Server | None = None
         self._pairs: dict[asyncio.StreamWriter, asyncio.StreamWriter] = {}
         self._carrying: set[asyncio.Task[None]] = set()
+        self._flows = asyncio.Event()
+        self._flows.set()
+
+    def silence(self) -> None:
+        """Carry nothing more, and cut nothing: what a network does that drops every packet."""
+        self._flows.clear()
+
+    def speak(self) -> None:
+        """Carry on, first what was held back."""
+        self._flows.set()
 
     async def open(self) -> None:
         """Listen; again on the same port after `close`."""
@@ -71,18 +81,18 @@ class Proxy:
             return
         self._pairs[writer] = forth
         try:
-            await asyncio.gather(_pipe(reader, forth), _pipe(back, writer))
+            await asyncio.gather(self._pipe(reader, forth), self._pipe(back, writer))
         finally:
             del self._pairs[writer]
 
-
-async def _pipe(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while some := await reader.read(_BYTES):
-            writer.write(some)
-            await writer.drain()
-    with suppress(OSError):
-        writer.close()
+    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while some := await reader.read(_BYTES):
+                await self._flows.wait()
+                writer.write(some)
+                await writer.drain()
+        with suppress(OSError):
+            writer.close()
 
 
 class Server:

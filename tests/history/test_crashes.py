@@ -217,6 +217,35 @@ async def test_a_full_pool_answers_503_and_empties_by_itself(installation: Insta
         assert (await desk.get("/health/ready")).status_code == 200
 
 
+async def test_a_silent_database_is_given_up_and_the_same_request_books_once(
+    installation: Installation,
+) -> None:
+    server = installation.server(SNP_DATABASE_ANSWER_SECONDS="1")
+    async with _started(server), world_at(installation, server.url) as world:
+        doctor, desk = await world.doctor(), await world.regulator()
+        slot, other = await doctor.publish(capacity=5), await doctor.publish(soon(4))
+        installation.proxy.silence()
+        try:
+            refused = await asyncio.gather(
+                desk.post("/v1/bookings", request(slot), key="once"),  # one statement
+                desk.get("/v1/slots"),
+                doctor.request(  # a transaction
+                    "PATCH", f"/v1/slots/{other['id']}", json={"note": "Au fond"}, if_match="*"
+                ),
+            )
+        finally:
+            installation.proxy.speak()
+        for answer in refused:
+            problem(answer, 503, "temporarily-unavailable")
+            assert int(answer.headers["Retry-After"]) > 0
+        # What was asked may have arrived after all; the key says so.
+        await until(lambda: _live(server))
+        assert (await desk.post("/v1/bookings", request(slot), key="once")).status_code == 201
+        rows = await _rows(installation, doctor, desk)
+        assert sum(event.type == "booking.created" for event in rows.events) == 1
+        assert (await desk.get("/v1/slots")).status_code == 200
+
+
 @asynccontextmanager
 async def _started(server: Server) -> AsyncIterator[None]:
     """Start one more server, until the block ends."""
