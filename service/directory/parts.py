@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, FromClause, Table, select
 
 from service.directory.tables import locations, organizations, practitioners, territories
 from service.kernel.prepared import Row
@@ -12,9 +12,11 @@ location = locations
 organization = organizations
 
 
-def card_columns() -> list[ColumnElement[Any]]:
+def card_columns(
+    named: FromClause = practitioners, located: FromClause = locations
+) -> list[ColumnElement[Any]]:
     """Return the columns that name a practitioner and a place, prefixed for `cards`."""
-    p, place = practitioners.c, locations.c
+    p, place = named.c, located.c
     return [
         *(c.label(f"practitioner_{c.name}") for c in (p.rpps, p.family_name, p.given_name)),
         p.specialty.label("practitioner_specialty"),
@@ -32,6 +34,15 @@ def card_columns() -> list[ColumnElement[Any]]:
             )
         ),
     ]
+
+
+def looked_up(table: Table, key: ColumnElement[Any]) -> FromClause:
+    """Return the one row of a key, to be joined on true to rows whose number is not known before.
+
+    The `LIMIT` forbids a plan that reads the whole table for the twenty rows of a page: PostgreSQL
+    guesses the length of a page whose limit is a parameter.
+    """
+    return select(table).where(table.c.id == key).limit(1).lateral()
 
 
 def practitioner_card(row: Row) -> dict[str, Any] | None:

@@ -117,9 +117,7 @@ class UnitOfWork:
             with _translated():
                 if self._connection is None:
                     self._connection = await self._database.engine.connect()
-                return await _ask(
-                    self._connection.execute(statement, parameters), self._connection
-                )
+                return await _ask(self._connection.execute(statement, parameters), self._connection)
         except Exception as error:
             await self.rollback()
             self._failed = error

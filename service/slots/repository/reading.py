@@ -8,7 +8,6 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
-    FromClause,
     Integer,
     Select,
     Uuid,
@@ -42,14 +41,10 @@ def read(*extra: ColumnElement[Any]) -> Select[Any]:
         *directory.card_columns(),
         directory.practitioner.c.active.label("practitioner_active"),
         *extra,
-    ).select_from(with_cards(slots))
-
-
-def with_cards(source: FromClause) -> FromClause:
-    """Join the tables that `card_columns` come from."""
-    p, place = directory.practitioner, directory.location
-    return source.outerjoin(p, p.c.id == source.c.practitioner_id).join(
-        place, place.c.id == source.c.location_id
+    ).select_from(
+        slots.outerjoin(
+            directory.practitioner, directory.practitioner.c.id == _s.practitioner_id
+        ).join(directory.location, directory.location.c.id == _s.location_id)
     )
 
 

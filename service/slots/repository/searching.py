@@ -21,6 +21,7 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    true,
     tuple_,
 )
 from sqlalchemy.dialects.postgresql import array
@@ -32,7 +33,6 @@ from service.kernel.prepared import Prepared, Row
 from service.kernel.sql import bind, snp_now, texts
 from service.kernel.tables import Instant
 from service.slots import parts
-from service.slots.repository.reading import with_cards
 from service.slots.tables import holds, slots
 
 _s, _h = slots.c, holds.c
@@ -153,8 +153,13 @@ def _search(shape: tuple[str, ...]) -> Prepared:
     if "by_distance" in shape:
         order.insert(0, page.c.distance_km)
     # The cards of a page's slots, not of each slot that the page was chosen from.
-    shown = select(*page.c, *directory.card_columns()).select_from(with_cards(page))
-    return Prepared(shown.order_by(*order))
+    who = directory.looked_up(directory.practitioner, page.c.practitioner_id)
+    where = directory.looked_up(directory.location, page.c.location_id)
+    return Prepared(
+        select(*page.c, *directory.card_columns(who, where))
+        .select_from(page.outerjoin(who, true()).join(where, true()))
+        .order_by(*order)
+    )
 
 
 async def search(uow: UnitOfWork, actor: Actor, wanted: Search) -> list[Row]:
