@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import os
+import re
 import unicodedata
 from pathlib import Path
 from typing import Annotated, Self
@@ -162,9 +163,13 @@ def _place(column: str, row: UUID) -> bytes:
     return column.encode() + b"\x00" + row.bytes
 
 
+# Of all characters, exactly those that are not `str.isalnum`.
+_NEITHER_LETTER_NOR_DIGIT = re.compile(r"[\W_]+")
+
+
 def normalised(value: str) -> str:
     """Keep letters and digits, casefolded, without accents: `Lefèvre-Noël` = `LEFEVRE NOEL`."""
     # Decomposing may yield capitals, and folding composed letters: so it is done before and after.
     folded = unicodedata.normalize("NFKD", value).casefold()
     decomposed = unicodedata.normalize("NFKD", folded)
-    return "".join(character for character in decomposed if character.isalnum())
+    return _NEITHER_LETTER_NOR_DIGIT.sub("", decomposed)
