@@ -10,9 +10,8 @@ from pydantic_core import PydanticCustomError
 
 from service.directory import LocationCard, OrganizationType, PractitionerCard, reference
 from service.directory.parts import location_card, practitioner_card
-from service.kernel.http.asked import Parameters
-from service.kernel.http.deps import LIMIT, Cursor, Limit
-from service.kernel.http.shapes import Answer, Body, Instant, local
+from service.kernel.http.shapes import Answer, Body, Instant, Parameters, local
+from service.kernel.paging import DEFAULT_LIMIT, MAX_LIMIT
 from service.kernel.prepared import Row
 from service.slots.domain import (
     AUDIENCES_ASKED,
@@ -252,8 +251,8 @@ class SearchIn(Parameters):
     practitioner: UUID | None = None
     reduced_mobility: bool = False
     sort: Literal["start", "distance"] = "start"
-    limit: Limit = LIMIT
-    cursor: Cursor = None
+    limit: Annotated[int, Field(ge=1, le=MAX_LIMIT)] = DEFAULT_LIMIT
+    cursor: Annotated[str | None, Field(max_length=500)] = None
 
 
 class SlotBatchOut(Answer):

@@ -8,16 +8,11 @@ from typing import Any, Generic, TypeVar
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
+
+from service.kernel.http.shapes import Parameters
 
 _SCHEMAS = "#/components/schemas/{model}"
-
-
-class Parameters(BaseModel):
-    """Base of an operation's query parameters."""
-
-    model_config = ConfigDict(frozen=True)
-
 
 M = TypeVar("M", bound=Parameters)
 

@@ -55,6 +55,12 @@ class Body(BaseModel):
         return value
 
 
+class Parameters(BaseModel):
+    """Base of the query parameters of an operation, read by `Asked`."""
+
+    model_config = ConfigDict(frozen=True)
+
+
 class Answer(BaseModel):
     """Base of answers, built from the frozen dataclasses of the rooms."""
 
