@@ -51,7 +51,8 @@ bench: $(READY_TO_DEVELOP) ## Measure beside the floor of the stack (BASE=rev: b
 	@$(BIN)/python -m load_tests.bench $(if $(BASE),--base $(BASE))
 
 torture: $(READY_TO_DEVELOP) ## Let many work while processes die, and check every promise (SECONDS=300)
-	@SNP_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -p no:randomly tests/history
+	@SNP_TORTURE_SECONDS=$(or $(SECONDS),300) SNP_HISTORY_REPORT=load_tests/results/history.json \
+	  $(BIN)/pytest -p no:randomly tests/history
 
 load: $(READY_TO_DEVELOP) $(READY_TO_LOAD) ## Drive a journey (SCENARIO=morning SECONDS=60 USERS=8 WORKERS=1; load_tests/README.md)
 	@$(BIN)/python -m load_tests.run $(SCENARIO) $(if $(SECONDS),--seconds $(SECONDS)) \
