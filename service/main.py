@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from service.agenda.router import entries
 from service.agenda.router import router as agenda
@@ -32,6 +33,9 @@ from service.slots import Listings
 from service.slots.router import router as slots
 
 _COLLECT_EVERY = 20_000  # objects that stayed; a request makes some thousands and frees them
+
+# Nothing leaves this process but answers and log lines, which say no path.
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
 
 DESCRIPTION = """\
 Broker of unscheduled-care slots (soins non programmés): volunteer doctors publish slots that the
@@ -80,6 +84,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         separate_input_output_schemas=False,
+        telemetry=_NO_TELEMETRY,
     )
     app.state.settings = settings
     app.state.database = database
@@ -90,8 +95,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     problems.install(app)
     # Routes are looked at one after the other: first what is asked while a caller is on the line.
     for router in (
-        slots,
         bookings,
+        slots,
         calls,
         patients,
         oauth,

@@ -4,6 +4,7 @@ import re
 from dataclasses import replace
 from uuid import UUID, uuid4
 
+import phonenumbers
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,6 +136,14 @@ def test_a_phone_is_kept_as_the_world_dials_it(written: str, kept: str) -> None:
 @pytest.mark.parametrize("text", ["", "15", "116117", "abc", "+1", "+", "0254"])
 def test_what_no_phone_has(text: str) -> None:
     assert phone_number(text) is None
+
+
+@given(st.from_regex(r"\+33[1-9][0-9]{8}", fullmatch=True, alphabet=st.characters(codec="ascii")))
+def test_a_number_in_the_kept_form_is_what_the_library_would_keep(text: str) -> None:
+    number = phonenumbers.parse(text, "FR")
+    assert phonenumbers.is_possible_number(number)
+    assert phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164) == text
+    assert phone_number(text) == text
 
 
 # --- names, positions ---------------------------------------------------------------------------
