@@ -154,7 +154,7 @@ async def _ask(question: Awaitable[T], connection: AsyncConnection) -> T:
     """Wait for the answer; give a silent connection up: what it may still say is nobody's."""
     try:
         return await question
-    except TimeoutError:
+    except (TimeoutError, asyncpg.InternalClientError):
         await connection.invalidate()
         raise
 
@@ -225,14 +225,19 @@ class _translated:  # noqa: N801  reads as a clause: with _translated()
             raise _meaning(error.__cause__ or error) from None
         if isinstance(error, asyncpg.PostgresError):
             raise _meaning(error) from None
-        if isinstance(error, asyncpg.InterfaceError):  # its text may quote a value
-            if "closed" in str(error):
-                raise Unavailable("The connection to the database was lost.") from None
-            raise DatabaseDefect(type(error).__name__) from None
+        if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError):
+            raise _out_of_step(error) from None
         if isinstance(error, PoolTimeout):
             raise Unavailable("Every database connection is in use.") from None
         if isinstance(error, OSError | TimeoutError):
             raise Unavailable("The database does not answer.") from None
+
+
+def _out_of_step(error: Exception) -> Exception:
+    # InternalClientError: the server said that it ends, and has not hung up yet; nothing was sent.
+    if isinstance(error, asyncpg.InternalClientError) or "closed" in str(error):
+        return Unavailable("The connection to the database was lost.")
+    return DatabaseDefect(type(error).__name__)  # its text may quote a value
 
 
 class DatabaseDefect(Exception):

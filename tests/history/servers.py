@@ -34,10 +34,16 @@ class Proxy:
         self._carrying: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self._ends = asyncio.Event()
+        self._ends.set()
 
     def silence(self) -> None:
         """Carry nothing more, and cut nothing: what a network does that drops every packet."""
         self._flows.clear()
+
+    def keep_open(self, *, kept: bool) -> None:
+        """Keep from either side, for a while, that the other has hung up."""
+        (self._ends.clear if kept else self._ends.set)()
 
     def speak(self) -> None:
         """Carry on, first what was held back."""
@@ -91,6 +97,7 @@ class Proxy:
                 await self._flows.wait()
                 writer.write(some)
                 await writer.drain()
+        await self._ends.wait()
         with suppress(OSError):
             writer.close()
 

@@ -246,6 +246,44 @@ async def test_a_silent_database_is_given_up_and_the_same_request_books_once(
         assert (await desk.get("/v1/slots")).status_code == 200
 
 
+async def test_a_connection_whose_server_said_that_it_ends_is_no_defect(
+    installation: Installation,
+) -> None:
+    server = installation.server(SNP_POOL_SIZE="1")
+    async with _started(server), world_at(installation, server.url) as world:
+        doctor, desk = await world.doctor(), await world.regulator()
+        slot = await doctor.publish(capacity=5)
+        asked: list[tuple[Caller, str, str, Any]] = [
+            (desk, "POST", "/v1/bookings", request(slot)),  # one statement
+            (doctor, "PATCH", f"/v1/slots/{slot['id']}", {"note": "Au fond"}),  # a transaction
+        ]
+        for who, method, path, body in asked:
+            installation.proxy.keep_open(kept=True)
+            try:
+                await _end_sessions(installation)
+                first = await who.request(method, path, json=body, if_match="*")
+                again = await who.request(method, path, json=body, if_match="*")
+            finally:
+                installation.proxy.keep_open(kept=False)
+            problem(first, 503, "temporarily-unavailable")
+            assert again.status_code in {200, 201}, again.text
+
+
+async def _end_sessions(installation: Installation) -> None:
+    """End every session of the application, as a server that stops does."""
+    session = await asyncpg.connect(installation.superuser_url())
+    mine = "FROM pg_stat_activity WHERE usename = 'snp_app'"
+    try:
+        await session.execute(f"SELECT pg_terminate_backend(pid) {mine}")
+
+        async def none_is_left() -> bool:
+            return not await session.fetchval(f"SELECT count(*) {mine}")
+
+        await until(none_is_left)
+    finally:
+        await session.close()
+
+
 @asynccontextmanager
 async def _started(server: Server) -> AsyncIterator[None]:
     """Start one more server, until the block ends."""
