@@ -36,7 +36,8 @@ class DomainError(Exception):
 
     code: ClassVar[str]
     title: ClassVar[str]
-    # The statement that refused has itself seen that its Idempotency-Key was never used.
+    # Final, without a look at what its Idempotency-Key stands for: the statement itself saw that
+    # it was never used, or the database is not there to be asked.
     settled = False
 
     def __init__(self, detail: str | None = None, **extra: object) -> None:
@@ -131,6 +132,7 @@ class Unavailable(DomainError):
 
     code = "temporarily-unavailable"
     title = "The service cannot answer just now. Try again in a moment."
+    settled = True  # asking would wait twice for a full pool, and call one's own commit a replay
 
     def __init__(self, detail: str | None = None, *, retry_after: int = 2, **extra: object) -> None:
         super().__init__(detail, **extra)

@@ -36,6 +36,11 @@ class Proxy:
         self._flows.set()
         self._ends = asyncio.Event()
         self._ends.set()
+        self._loses_answer = False
+
+    def lose_next_answer(self) -> None:
+        """Cut, once, where the next answer would be carried: what was asked has happened."""
+        self._loses_answer = True
 
     def silence(self) -> None:
         """Carry nothing more, and cut nothing: what a network does that drops every packet."""
@@ -87,14 +92,20 @@ class Proxy:
             return
         self._pairs[writer] = forth
         try:
-            await asyncio.gather(self._pipe(reader, forth), self._pipe(back, writer))
+            await asyncio.gather(self._pipe(reader, forth), self._pipe(back, writer, answers=True))
         finally:
             del self._pairs[writer]
 
-    async def _pipe(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pipe(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, answers: bool = False
+    ) -> None:
         with suppress(OSError):
             while some := await reader.read(_BYTES):
                 await self._flows.wait()
+                if answers and self._loses_answer:
+                    self._loses_answer = False
+                    writer.transport.abort()
+                    return
                 writer.write(some)
                 await writer.drain()
         await self._ends.wait()

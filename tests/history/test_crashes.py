@@ -246,6 +246,27 @@ async def test_a_silent_database_is_given_up_and_the_same_request_books_once(
         assert (await desk.get("/v1/slots")).status_code == 200
 
 
+async def test_an_answer_lost_after_the_commit_is_503_at_once_then_a_replay(
+    installation: Installation,
+) -> None:
+    server = installation.server(SNP_POOL_SIZE="1")
+    async with _started(server), world_at(installation, server.url) as world:
+        doctor, desk = await world.doctor(), await world.regulator()
+        slot = await doctor.publish(capacity=5)
+        await booked(desk, slot)  # the statement is prepared: the next one is one question
+        body = request(slot)
+        installation.proxy.lose_next_answer()
+        lost = await desk.post("/v1/bookings", body, key="once")
+        rows = await _rows(installation, doctor, desk)
+        again = await desk.post("/v1/bookings", body, key="once")
+        assert [event.type for event in rows.events].count("booking.created") == 2
+        problem(lost, 503, "temporarily-unavailable")
+        assert "Idempotency-Replayed" not in lost.headers
+        assert again.status_code == 201
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert await _rows(installation, doctor, desk) == rows
+
+
 async def test_a_connection_whose_server_said_that_it_ends_is_no_defect(
     installation: Installation,
 ) -> None:
