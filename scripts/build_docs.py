@@ -75,7 +75,7 @@ ROLES: Mapping[Role, tuple[str, str]] = {
     ),
     Role.MANAGER: (
         "coordinateur (CPTS, SAS)",
-        "Keeps the directory of their territory, reads the figures; never a patient.",
+        "Keeps their territory's directory and rights of people, reads figures; never a patient.",
     ),
     Role.ANALYST: ("chargé d'études", "Reads the figures and the directory; never a patient."),
     Role.SAS_PLATFORM: (
@@ -84,7 +84,7 @@ ROLES: Mapping[Role, tuple[str, str]] = {
     ),
     Role.ADMIN: (
         "administrateur",
-        "Keeps the directory of every territory; grants are made with `snp clients`.",
+        "Keeps the directory and the rights of people everywhere; software's: `snp clients`.",
     ),
 }
 
@@ -196,7 +196,7 @@ _OTHERS = (
 # Those of RFC 6749 that the domain does not raise.
 _OAUTH = (
     (400, "invalid_request", "No form, or no `grant_type`."),
-    (400, "unsupported_grant_type", "Only `client_credentials`."),
+    (400, "unsupported_grant_type", "Only `client_credentials`, and token exchange."),
 )
 
 
@@ -247,7 +247,7 @@ def settings() -> str:
     """Every setting with its default, and its values where they are few."""
     rows = []
     for name, field in Settings.model_fields.items():
-        default = "" if field.default is None else f"`{field.default}`"
+        default = "" if field.default in (None, "", ()) else f"`{field.default}`"
         values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         choice = f" Values: {', '.join(f'`{value}`' for value in values)}." if values else ""
         rows.append((f"`SNP_{name.upper()}`", default, f"{field.description}{choice}"))

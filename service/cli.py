@@ -21,7 +21,7 @@ from service.kernel.settings import Settings
 
 if TYPE_CHECKING:
     from service.directory import Organization
-    from service.identity import Role
+    from service.identity import GrantEntry, Role
     from service.kernel.db import Database, UnitOfWork
 
 T = TypeVar("T")
@@ -37,6 +37,8 @@ keys = typer.Typer(help="The secret keys of an installation.", no_args_is_help=T
 clients = typer.Typer(help="Client software, and what it may do.", no_args_is_help=True)
 app.add_typer(keys, name="keys")
 app.add_typer(clients, name="clients")
+grants = typer.Typer(help="The rights of people: who may do what, where.", no_args_is_help=True)
+app.add_typer(grants, name="grants")
 sessions = typer.Typer(help="Sessions: weekly slots of doctors.", no_args_is_help=True)
 app.add_typer(sessions, name="sessions")
 entries = typer.Typer(help="The directory: look into it, import.", no_args_is_help=True)
@@ -220,9 +222,13 @@ def register_keys() -> None:
 @clients.command("create")
 def create_client(
     name: Annotated[str, typer.Option(help="What the software is called.")],
-    role: Annotated[str, typer.Option(help="regulator, osnp, doctor, pharmacist, ...")],
-    organization: Annotated[UUID, typer.Option(help="Id of its organization.")],
-    territory: Annotated[list[str], typer.Option(help="Such as 36; may be repeated.")],
+    role: Annotated[
+        str | None, typer.Option(help="regulator, osnp, doctor, pharmacist, ...")
+    ] = None,
+    organization: Annotated[UUID | None, typer.Option(help="Id of its organization.")] = None,
+    territory: Annotated[
+        list[str] | None, typer.Option(help="Such as 36; may be repeated.")
+    ] = None,
     practitioner: Annotated[
         list[UUID] | None, typer.Option(help="Id of whom it acts for; may be repeated.")
     ] = None,
@@ -230,21 +236,31 @@ def create_client(
         str | None, typer.Option(help="Such as 2027-01-01T00:00:00+01:00. Default: no end.")
     ] = None,
 ) -> None:
-    """Create client software with one grant; its secret is shown once."""
+    """Create client software with one grant; its secret is shown once.
+
+    Without role, organization and territory it has no right of its own: people who sign in with
+    an issuer work with it, each with their own rights (snp grants).
+    """
     from service import directory, identity
 
-    granted, end = _role(role), _instant(valid_until)
+    end = _instant(valid_until)
+    given = (role, organization, territory)
+    if any(given) and not all(given):
+        raise Refused("A grant is made of --role, --organization and --territory: all or none.")
+    granted = None if role is None else _role(role)
 
     async def work(uow: "UnitOfWork") -> identity.NewSecret:
-        found = await directory.organization(uow, organization)
         secret = await identity.create_client(uow, name=name)
+        if granted is None or organization is None or territory is None:
+            return secret
+        found = await directory.organization(uow, organization)
         await identity.give_grant(
             uow,
             client_id=secret.client_id,
             role=granted,
             organization_id=organization,
             organization_type=found.type,
-            cpts_ids=found.cpts_ids,
+            cpts_ids=directory.grant_communities(found),
             territories=territory,
             practitioner_ids=practitioner or (),
             valid_until=end,
@@ -283,6 +299,125 @@ def revoke_client(client_id: UUID) -> None:
 
     _in_database(lambda uow: identity.revoke_client(uow, client_id))
     typer.echo(f"Client {client_id} is revoked.")
+
+
+@clients.command("certify")
+def certify_client(
+    client_id: UUID,
+    subject: Annotated[
+        str | None, typer.Option(help="What its subject must hold: OU=318751275100020,CN=...")
+    ] = None,
+    no_certificate: Annotated[
+        bool, typer.Option("--none", help="Its secret counts again instead.")
+    ] = False,
+) -> None:
+    """Let a client sign in with its certificate, and no more with its secret.
+
+    See SNP_CERTIFICATE_HEADER. Parts of the subject that are not named here may be anything.
+    """
+    from service import identity
+
+    if (subject is None) is not no_certificate:
+        raise Refused("Say --subject, or --none.")
+    _in_database(lambda uow: identity.certify_client(uow, client_id, subject))
+    typer.echo(f"Client {client_id} signs in with {'its certificate' if subject else 'a secret'}.")
+
+
+# --- rights of people -----------------------------------------------------------------------------
+
+
+@grants.command("give")
+def give_grant(
+    person: Annotated[
+        str, typer.Option(help="SYSTEM|NUMBER: rpps|10005681340, sas|UUID, https://issuer|sub.")
+    ],
+    role: Annotated[str, typer.Option(help="regulator, osnp, doctor, manager, ...")],
+    organization: Annotated[UUID, typer.Option(help="Id of the organization.")],
+    family_name: Annotated[str | None, typer.Option(help="For lists and traces.")] = None,
+    given_name: Annotated[str | None, typer.Option(help="For lists and traces.")] = None,
+    territory: Annotated[
+        list[str] | None, typer.Option(help="May be repeated. Default: the organization's.")
+    ] = None,
+    practitioner: Annotated[
+        list[UUID] | None, typer.Option(help="Id of whom they act for; may be repeated.")
+    ] = None,
+    valid_from: Annotated[
+        str | None, typer.Option(help="Such as 2026-12-01T00:00:00+01:00. Default: now.")
+    ] = None,
+    valid_until: Annotated[
+        str | None, typer.Option(help="Such as 2027-12-01T00:00:00+01:00. Default: in a year.")
+    ] = None,
+) -> None:
+    """Give a person who signs in elsewhere (SNP_ISSUERS) one role, for an organization."""
+    from service import grants, identity
+
+    granted = _role(role)
+    system, _, value = person.partition("|")
+    found = identity.identifier(system, value, check_key=Settings().rpps_check == "luhn")
+    draft = grants.GrantDraft(
+        person=grants.Named(found, family_name, given_name),
+        role=granted,
+        organization_id=organization,
+        territories=tuple(territory or ()),
+        practitioner_ids=tuple(practitioner or ()),
+        valid_from=_instant(valid_from),
+        valid_until=_instant(valid_until),
+    )
+    given = _in_database(lambda uow: grants.give(uow, identity.OPERATOR, draft))
+    typer.echo(f"grant {given.id} until {_cell(given.valid_until)}")
+
+
+@grants.command("list")
+def list_grants(
+    territory: Annotated[str | None, typer.Option(help="Such as 36. Default: all.")] = None,
+    role: Annotated[str | None, typer.Option(help="Such as regulator. Default: all.")] = None,
+) -> None:
+    """List rights in force or to come, of people and of software, newest first."""
+    from service import grants, identity
+    from service.kernel.paging import MAX_LIMIT, PageRequest
+
+    wanted = {"territory": territory, "role": None if role is None else _role(role)}
+
+    async def work(uow: "UnitOfWork") -> "list[GrantEntry]":
+        found: list[GrantEntry] = []
+        cursor = None
+        while True:
+            asked = PageRequest(MAX_LIMIT, cursor, wanted)
+            page = await grants.list_all(uow, identity.OPERATOR, wanted, asked)
+            found += page.items
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+    titles = ("id", "whose", "role", "territories", "organization", "from", "until")
+    _show_table(titles, map(_granted, _in_database(work)))
+
+
+@grants.command("revoke")
+def revoke_grant(grant_id: UUID) -> None:
+    """Revoke a right, with effect on its holder's next request."""
+    from service import grants, identity
+
+    _in_database(lambda uow: grants.revoke(uow, identity.OPERATOR, grant_id))
+    typer.echo(f"Grant {grant_id} is revoked.")
+
+
+def _granted(grant: "GrantEntry") -> tuple[str, ...]:
+    if grant.account is None:
+        whose = grant.client.name if grant.client else ""
+    else:
+        numbers = (f"{one.system}|{one.value}" for one in grant.account.identifiers)
+        names = (grant.account.family_name, grant.account.given_name, *numbers)
+        whose = " ".join(filter(None, names))
+    return (
+        str(grant.id),
+        whose,
+        grant.role,
+        " ".join(grant.territories),
+        str(grant.organization_id),
+        _cell(grant.valid_from),
+        _cell(grant.valid_until),
+    )
 
 
 # --- the directory --------------------------------------------------------------------------------

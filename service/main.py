@@ -17,7 +17,9 @@ from service.calls.router import router as calls
 from service.directory import reference
 from service.directory.router import router as directory
 from service.directory.router.code_lists import router as code_lists
+from service.grants.router import router as grants
 from service.identity import Tokens
+from service.identity.http import Authenticators
 from service.identity.router import oauth
 from service.identity.router import router as identity
 from service.kernel import logs
@@ -25,8 +27,9 @@ from service.kernel.crypto import KeysError, Vault, load_keys
 from service.kernel.db import Database
 from service.kernel.http import docs, health, pages, problems
 from service.kernel.http.middleware import Observe
+from service.kernel.http.proxies import BehindProxies
 from service.kernel.http.rate import RateLimit
-from service.kernel.settings import Settings
+from service.kernel.settings import Settings, listed
 from service.needs.router import router as needs
 from service.patients.router import router as patients
 from service.slots import Listings
@@ -90,7 +93,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = database
     app.state.listings = listings
     app.state.tokens = Tokens(vault.token_key, settings.token_seconds)
+    app.state.authenticators = Authenticators(settings)
     app.state.token_limit = RateLimit(settings.token_requests_per_minute)
+    if settings.trusted_proxies:
+        app.add_middleware(
+            BehindProxies,
+            proxies=listed(settings.trusted_proxies),
+            certificate_header=settings.certificate_header,
+        )
     app.add_middleware(Observe, max_body_bytes=settings.max_body_bytes)
     problems.install(app)
     # Routes are looked at one after the other: first what is asked while a caller is on the line.
@@ -101,6 +111,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         patients,
         oauth,
         identity,
+        grants,
         directory,
         entries,
         code_lists,

@@ -7,6 +7,8 @@ from typing import Any
 import asyncpg
 from alembic.util import CommandError
 from pydantic import SecretStr, ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
@@ -33,8 +35,21 @@ def _setting(error: ValidationError) -> str | None:
     """Name each wrong setting; never its value, which may be a secret."""
     if error.title != Settings.__name__:
         return None
-    told = (f"SNP_{str(e['loc'][0]).upper()}: {e['msg']}" for e in error.errors())
-    return f"Wrong settings: {'; '.join(told)}."
+    return f"Wrong settings: {'; '.join(map(_wrong, error.errors()))}."
+
+
+def _wrong(error: ErrorDetails) -> str:
+    if not error["loc"]:  # several settings together
+        return error["msg"].removeprefix("Value error, ")
+    setting, *within = map(str, error["loc"])
+    where = f" ({'.'.join(within)})" if within else ""
+    return f"SNP_{setting.upper()}{where}: {error['msg']}"
+
+
+def _json(error: SettingsError) -> str | None:
+    """Name the setting that is no JSON."""
+    found = re.search(r'field "(\w+)"', str(error))
+    return f"SNP_{found[1].upper()} is not JSON." if found else None
 
 
 def _refused(error: BaseException) -> str:
@@ -96,6 +111,7 @@ _TOLD: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
     ((KeysError, EmbeddedError, DemoError, CannotListen), str),
     (DomainError, _refusal),
     (ValidationError, _setting),
+    (SettingsError, _json),
     ((DBAPIError, asyncpg.PostgresError, asyncpg.InterfaceError), _refused),
     (DatabaseDefect, _denied),
     (CommandError, _schema),

@@ -25,6 +25,7 @@ _OPTIONS: dict[str, Any] = {
     "http": "httptools",
     "ws": "none",
     "lifespan": "on",
+    "proxy_headers": False,  # kernel.http.proxies says whom to believe
     "access_log": False,  # the application logs one line a request itself, without its path
     "log_config": None,
     "server_header": False,

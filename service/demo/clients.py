@@ -79,11 +79,11 @@ async def _one(
 
 async def _works(uow: UnitOfWork, credential: Credential) -> bool:
     try:
+        software = await identity.client(uow, credential.client_id, credential.client_secret)
         await identity.issue_token(
             uow,
             Tokens(uow.vault.token_key, _SECONDS),
-            client_id=credential.client_id,
-            client_secret=credential.client_secret,
+            software,
             scope=f"role:{credential.role}",
             person=None,
         )

@@ -4,7 +4,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from service.directory.schemas import TerritoryCode
 from service.kernel.settings import Settings
+
+__all__ = ["CheckKeys", "TerritoryCode"]
 
 
 async def _keys(request: Request) -> bool:

@@ -1,10 +1,12 @@
 """Identity: who is calling, and what they may do here.
 
-Clients are software; a grant gives a client one role for one organization in some territories; a
-token carries one grant for some minutes. Rights are local, dated and revocable with effect on the
-next request. The second door of the room is `service.identity.http`, for routers.
+Clients are software, accounts are people; a grant gives one of them one role for one organization
+in some territories; a token carries one grant for some minutes. `authenticators` say who it is,
+grants say what they may do: rights are local, dated and revocable with effect on the next request.
+The second door of the room is `service.identity.http`, for routers.
 """
 
+from service.identity.authenticators.credentials import client
 from service.identity.domain import (
     BOOKERS,
     PERMISSIONS,
@@ -13,42 +15,64 @@ from service.identity.domain import (
     REGULATION,
     Actor,
     GrantEnded,
+    GrantInvalid,
     Role,
 )
 from service.identity.parts import grant_is_live, grant_parameters, live_grants
+from service.identity.people import Account, Identifier, IdentifierInvalid, identifier
+from service.identity.repository import GrantEntry
 from service.identity.tokens import Tokens
 from service.identity.usecases import (
+    OPERATOR,
     NewSecret,
+    certify_client,
     create_client,
     ensure_live,
+    find_grant,
     follow_organization,
     give_grant,
     issue_token,
     list_clients,
+    list_grants,
+    open_account,
     revoke_client,
+    revoke_grant,
     rotate_secret,
 )
 
 __all__ = [
     "BOOKERS",
+    "OPERATOR",
     "PERMISSIONS",
     "PROFESSIONALS",
     "PUBLISHERS",
     "REGULATION",
+    "Account",
     "Actor",
     "GrantEnded",
+    "GrantEntry",
+    "GrantInvalid",
+    "Identifier",
+    "IdentifierInvalid",
     "NewSecret",
     "Role",
     "Tokens",
+    "certify_client",
+    "client",
     "create_client",
     "ensure_live",
+    "find_grant",
     "follow_organization",
     "give_grant",
     "grant_is_live",
     "grant_parameters",
+    "identifier",
     "issue_token",
     "list_clients",
+    "list_grants",
     "live_grants",
+    "open_account",
     "revoke_client",
+    "revoke_grant",
     "rotate_secret",
 ]

@@ -6,7 +6,15 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from service.kernel.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated
+from service.kernel.errors import (
+    Conflict,
+    Forbidden,
+    Invalid,
+    Malformed,
+    NotFound,
+    Unauthenticated,
+    Unavailable,
+)
 from service.kernel.events import Origin
 
 
@@ -45,6 +53,9 @@ FIGURES = frozenset({Role.MANAGER, Role.ANALYST, Role.REGULATOR})
 # What a role may see inside an operation is decided by the rooms, in SQL.
 PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "identity.me": EVERYONE,
+    "grants.give": frozenset({Role.MANAGER, Role.ADMIN}),
+    "grants.list": frozenset({Role.MANAGER, Role.ADMIN}),
+    "grants.revoke": frozenset({Role.MANAGER, Role.ADMIN}),
     "directory.list_territories": EVERYONE,
     "directory.read_territory": EVERYONE,
     "directory.list_organizations": DIRECTORY_READERS,
@@ -132,6 +143,34 @@ class RoleLacksOperation(Forbidden):
     title = "The role of this token may not do this."
 
 
+class ClientRefused(Unauthenticated):
+    """Unknown client or wrong secret: the two are told in the same words."""
+
+    code = "invalid_client"
+    title = "Unknown client or wrong secret."
+
+
+class CertificateRefused(Unauthenticated):
+    """A trusted proxy gave a certificate that proves nobody."""
+
+    code = "certificate-refused"
+    title = "The client certificate is unreadable, out of date, or no client's of this service."
+
+
+class SubjectTokenRefused(Malformed):
+    """The token of another issuer proves nobody; says why, never what was in it."""
+
+    code = "invalid_request"
+    title = "The subject token is not accepted."
+
+
+class IssuerUnavailable(Unavailable):
+    """The issuer that must prove a person does not answer, or answers nonsense."""
+
+    code = "issuer-unavailable"
+    title = "The issuer of this token cannot be asked just now. Try again in a moment."
+
+
 class ClientUnknown(NotFound):
     """No client has this id."""
 
@@ -153,9 +192,32 @@ class GrantInvalid(Invalid):
     title = "This grant cannot be given."
 
 
+class Method(StrEnum):
+    """How client software proved who it is. The person with it: `proof`, in `person`."""
+
+    SECRET = "client_secret"  # noqa: S105  the name of a method
+    CERTIFICATE = "client_certificate"
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Client software, proven by an authenticator.
+
+    Its tokens are worth something beside the certificate with this thumbprint only, if it has one.
+    """
+
+    client_id: UUID
+    client_name: str
+    method: Method
+    thumbprint: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """One caller: a grant of a client, and the person its software asserts (not proven)."""
+    """One caller: client software with a grant of its own, or of the person who works with it.
+
+    `person` says in `proof` whether its software asserts the person, or which issuer proved them.
+    """
 
     client_id: UUID
     client_name: str
@@ -169,6 +231,9 @@ class Actor:
     practitioner_ids: tuple[UUID, ...] = ()
     person: Mapping[str, str] | None = None
     expires_at: datetime | None = None
+    account_id: UUID | None = None
+    method: Method = Method.SECRET
+    thumbprint: str | None = None
     correlation_id: str | None = field(default=None, compare=False)
 
     @property

@@ -13,8 +13,10 @@ from fastapi.routing import APIRoute
 from fastapi.security import HTTPBearer
 
 from service.identity import usecases
+from service.identity.authenticators import Authenticators, Certificate, certificates
 from service.identity.domain import (
     Actor,
+    CertificateRefused,
     GrantEnded,
     RoleLacksOperation,
     TokenInvalid,
@@ -35,6 +37,8 @@ from service.kernel.errors import (
 from service.kernel.http.asked import Asked
 from service.kernel.http.deps import KeyMalformed, KeyReused
 from service.kernel.http.problems import problems
+
+__all__ = ["Authenticators", "CurrentActor", "Guarded", "refusals"]
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
@@ -65,7 +69,7 @@ class Guarded(APIRoute):
         changes = self.methods != {"GET"} and operation not in READS_BY_POST
 
         async def guarded(request: Request) -> Response:
-            actor = _authenticate(request)
+            actor = _signed_in(request) or await _certified(request)
             if operation not in CHECKED_IN_STATEMENT:
                 async with request.app.state.database.unit_of_work() as uow:
                     await usecases.ensure_live(uow, actor)
@@ -85,12 +89,35 @@ class Guarded(APIRoute):
         return guarded
 
 
-def _authenticate(request: Request) -> Actor:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+def _signed_in(request: Request) -> Actor | None:
+    """Return the caller whose token came with a request; None if none came."""
+    authorization = request.headers.get("authorization")
+    if authorization is None:
+        return None
+    scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise TokenInvalid
     tokens: Tokens = request.app.state.tokens
-    return tokens.verify(token.strip())
+    actor = tokens.verify(token.strip())
+    if actor.thumbprint is not None:  # somebody else's hands are empty of its certificate
+        certificate = _certificate(request)
+        if certificate is None or certificate.thumbprint != actor.thumbprint:
+            raise TokenInvalid
+    return actor
+
+
+async def _certified(request: Request) -> Actor:
+    """Return whom a certificate alone stands for: national interfaces know no tokens."""
+    certificate = _certificate(request)
+    if certificate is None:
+        raise TokenInvalid
+    async with request.app.state.database.unit_of_work() as uow:
+        return await usecases.certified(uow, await certificates.client(uow, certificate))
+
+
+def _certificate(request: Request) -> Certificate | None:
+    authenticators: Authenticators = request.app.state.authenticators
+    return authenticators.certificate(request.headers)
 
 
 def _check_media_type(request: Request) -> None:
@@ -138,6 +165,7 @@ def refusals(*named: type[DomainError], idempotent: bool = False) -> dict[int | 
     return problems(
         Malformed,
         TokenInvalid,
+        CertificateRefused,
         GrantEnded,
         RoleLacksOperation,
         BodyTooLarge,

@@ -15,7 +15,7 @@ from sqlalchemy import (
 )
 
 from service.identity.domain import BOOKERS, PROFESSIONALS, PUBLISHERS, REGULATION, Actor, Role
-from service.identity.tables import grants
+from service.identity.tables import clients, grants
 from service.kernel.sql import bind, snp_now
 
 
@@ -57,19 +57,26 @@ def _one_of(roles: frozenset[Role]) -> ColumnElement[bool]:
 def grant_is_live() -> ColumnElement[bool]:
     """True while the caller's grant is unchanged, unrevoked and within its dates.
 
-    A statement that carries this condition needs no look-up before it; revoking takes effect on
-    the next request. Parameters: `grant_parameters`.
+    A person's grant lasts as long as the software that they signed in with, too; software's own
+    ends with it anyhow. A statement that carries this condition needs no look-up before it;
+    revoking takes effect on the next request. Parameters: `grant_parameters`.
     """
-    g = grants.c
+    g, c = grants.c, clients.c
+    software = select(1).where(c.id == bind("grant_software", Uuid), c.revoked_at.is_(None))
     return exists(
         select(1).where(
             g.id == bind("grant_id", Uuid),
             g.revision == bind("grant_revision", Integer),
             in_force(),
+            or_(g.client_id.is_not(None), exists(software)),
         )
     )
 
 
 def grant_parameters(actor: Actor) -> dict[str, Any]:
     """Return the parameters of `grant_is_live`."""
-    return {"grant_id": actor.grant_id, "grant_revision": actor.grant_revision}
+    return {
+        "grant_id": actor.grant_id,
+        "grant_revision": actor.grant_revision,
+        "grant_software": actor.client_id,
+    }

@@ -1,19 +1,38 @@
 """Every SQL statement of the room."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Integer, Uuid, and_, func, insert, select, text, update
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    Integer,
+    Select,
+    Text,
+    Uuid,
+    and_,
+    cast,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
 from service.identity.domain import Actor, Role
 from service.identity.parts import grant_is_live, grant_parameters, in_force
-from service.identity.tables import clients, grants
-from service.kernel.db import UnitOfWork
+from service.identity.people import Account, Identifier
+from service.identity.tables import account_identifiers, accounts, clients, grants
+from service.kernel.db import ConstraintViolated, TransactionLost, UnitOfWork
 from service.kernel.prepared import Prepared
-from service.kernel.sql import bind, snp_now, uuids
+from service.kernel.sql import bind, snp_now, texts, uuids
 
 _c, _g = clients.c, grants.c
 
@@ -26,14 +45,15 @@ class Client:
     name: str
     secret_digest: bytes
     previous_digest: bytes | None
+    has_certificate: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a client may do: one role, for one organization, in some territories."""
+    """What a client or a person may do: one role, for one organization, in some territories."""
 
     id: UUID
-    client_id: UUID
+    account_id: UUID | None
     role: Role
     organization_id: UUID
     organization_type: str
@@ -51,12 +71,21 @@ _CLIENT = select(
         "CASE WHEN clients.previous_until > snp_now() THEN clients.previous_digest END"
         " AS previous_digest"
     ),
+    _c.certificate_subject.is_not(None).label("has_certificate"),
 ).where(_c.id == bind("client_id", Uuid), _c.revoked_at.is_(None))
 
-_GRANTS = (
+# Two that fit equally well are none: the caller of this statement sees it.
+_CERTIFIED = (
+    select(_c.id, _c.name, func.cardinality(_c.certificate_subject).label("fits"))
+    .where(_c.certificate_subject.bool_op("<@")(texts("subject")), _c.revoked_at.is_(None))
+    .order_by(func.cardinality(_c.certificate_subject).desc())
+    .limit(2)
+)
+
+_LIVE = (
     select(
         _g.id,
-        _g.client_id,
+        _g.account_id,
         _g.role,
         _g.organization_id,
         _g.organization_type,
@@ -65,8 +94,15 @@ _GRANTS = (
         _g.practitioner_ids,
         _g.revision,
     )
-    .where(_g.client_id == bind("client_id", Uuid), in_force())
+    .where(in_force())
     .order_by(_g.id)
+)
+_GRANTS = _LIVE.where(_g.client_id == bind("client_id", Uuid))
+_GRANTS_OF_PERSON = _LIVE.join(
+    account_identifiers, account_identifiers.c.account_id == _g.account_id
+).where(
+    account_identifiers.c.system == bind("system", Text),
+    account_identifiers.c.value == bind("value", Text),
 )
 _IS_LIVE = Prepared(select(grant_is_live().label("live")))
 
@@ -77,9 +113,27 @@ async def find_client(uow: UnitOfWork, client_id: UUID) -> Client | None:
     return None if row is None else Client(**row)
 
 
+async def find_certified(uow: UnitOfWork, subject: Sequence[str]) -> tuple[UUID, str] | None:
+    """Return id and name of the client whose certificate has this subject.
+
+    Of several that fit (only the `OU` is asked of one, `OU` and `CN` of the other) it is the one
+    of which most is asked; None if that is not one alone.
+    """
+    found = (await uow.single(_CERTIFIED, {"subject": list(subject)})).all()
+    if not found or (len(found) > 1 and found[0].fits == found[1].fits):
+        return None
+    return found[0].id, found[0].name
+
+
 async def live_grants(uow: UnitOfWork, client_id: UUID) -> list[Grant]:
     """Return a client's grants that are in force now."""
     rows = await uow.single(_GRANTS, {"client_id": client_id})
+    return [_grant(row) for row in rows.mappings()]
+
+
+async def live_grants_of_person(uow: UnitOfWork, person: Identifier) -> list[Grant]:
+    """Return the grants of whoever has this identifier that are in force now."""
+    rows = await uow.single(_GRANTS_OF_PERSON, {"system": person.system, "value": person.value})
     return [_grant(row) for row in rows.mappings()]
 
 
@@ -102,25 +156,44 @@ async def add_client(uow: UnitOfWork, *, client_id: UUID, name: str, digest: byt
     await uow.execute(insert(clients), {"id": client_id, "name": name, "secret_digest": digest})
 
 
+_CERTIFY = (
+    update(clients)
+    .where(_c.id == bind("client", Uuid), _c.revoked_at.is_(None))
+    .values(certificate_subject=texts("new_subject"))
+    .returning(_c.id)
+)
+
+
+async def certify(uow: UnitOfWork, client_id: UUID, subject: Sequence[str] | None) -> bool:
+    """Say what the subject of a client's certificate holds, or that it has none."""
+    values = {"client": client_id, "new_subject": None if subject is None else list(subject)}
+    return (await uow.execute(_CERTIFY, values)).first() is not None
+
+
 async def add_grant(
     uow: UnitOfWork,
     *,
     grant_id: UUID,
-    client_id: UUID,
+    client_id: UUID | None,
+    account_id: UUID | None,
     role: Role,
     organization_id: UUID,
     organization_type: str,
     cpts_ids: Sequence[UUID],
     territories: Sequence[str],
     practitioner_ids: Sequence[UUID],
+    valid_from: datetime | None,
     valid_until: datetime | None,
 ) -> None:
-    """Insert a grant."""
+    """Insert a grant, in force from now on unless `valid_from` says otherwise."""
+    begins = {} if valid_from is None else {"valid_from": valid_from}
     await uow.execute(
         insert(grants),
         {
             "id": grant_id,
             "client_id": client_id,
+            "account_id": account_id,
+            **begins,
             "role": role,
             "organization_id": organization_id,
             "organization_type": organization_type,
@@ -130,6 +203,161 @@ async def add_grant(
             "valid_until": valid_until,
         },
     )
+
+
+@dataclass(frozen=True, slots=True)
+class GrantHolder:
+    """Client software that has a grant of its own."""
+
+    id: UUID
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class GrantEntry:
+    """A grant as it is listed, with whose it is: a person's or software's."""
+
+    id: UUID
+    account: Account | None
+    client: GrantHolder | None
+    role: Role
+    organization_id: UUID
+    territories: tuple[str, ...]
+    practitioner_ids: tuple[UUID, ...]
+    valid_from: datetime
+    valid_until: datetime | None
+    revoked_at: datetime | None
+
+
+_a, _i = accounts.c, account_identifiers.c
+_PAIRS = func.jsonb_agg(
+    aggregate_order_by(func.jsonb_build_array(_i.system, _i.value), _i.system, _i.value)
+)
+_IDENTIFIERS = select(_PAIRS).where(_i.account_id == _a.id).scalar_subquery()
+_ENTRY = select(
+    _g.id,
+    _g.account_id,
+    _a.family_name,
+    _a.given_name,
+    _IDENTIFIERS.label("identifiers"),
+    _g.client_id,
+    _c.name,
+    _g.role,
+    _g.organization_id,
+    _g.territories,
+    _g.practitioner_ids,
+    _g.valid_from,
+    _g.valid_until,
+    _g.revoked_at,
+).select_from(grants.outerjoin(accounts).outerjoin(clients))
+_FIND_GRANT = _ENTRY.where(_g.id == bind("grant_id", Uuid))
+_FILTERS: Mapping[str, ColumnElement[bool]] = {
+    "mine": _g.territories.bool_op("&&")(texts("mine")),
+    "territory": _g.territories.bool_op("@>")(cast(array([bind("territory", Text)]), ARRAY(Text))),
+    "role": _g.role == bind("role", Text),
+    "organization": _g.organization_id == bind("organization", Uuid),
+    "account": _g.account_id == bind("account", Uuid),
+    "before": _g.id < bind("before", Uuid),
+}
+
+
+@cache
+def _listing(given: frozenset[str]) -> Select[Any]:
+    """Grants in force or to come: one statement for each combination of filters."""
+    lasting = or_(_g.valid_until.is_(None), _g.valid_until > snp_now())
+    wanted = [condition for name, condition in _FILTERS.items() if name in given]
+    listed = _ENTRY.where(_g.revoked_at.is_(None), lasting, *wanted)
+    return listed.order_by(_g.id.desc()).limit(bind("limit", Integer))
+
+
+async def list_grants(
+    uow: UnitOfWork, wanted: Mapping[str, Any], *, limit: int
+) -> list[GrantEntry]:
+    """Return grants in force or to come, newest first; a filter that is None is none."""
+    given = {name: value for name, value in wanted.items() if value is not None}
+    rows = await uow.single(_listing(frozenset(given)), {**given, "limit": limit})
+    return [_entry(row) for row in rows.mappings()]
+
+
+async def find_grant(uow: UnitOfWork, grant_id: UUID) -> GrantEntry | None:
+    """Return a grant, in force or not."""
+    row = (await uow.single(_FIND_GRANT, {"grant_id": grant_id})).mappings().one_or_none()
+    return None if row is None else _entry(row)
+
+
+def _entry(row: Any) -> GrantEntry:
+    return GrantEntry(
+        id=row["id"],
+        account=_account(row, "account_id") if row["account_id"] else None,
+        client=GrantHolder(row["client_id"], row["name"]) if row["client_id"] else None,
+        role=Role(row["role"]),
+        organization_id=row["organization_id"],
+        territories=tuple(row["territories"]),
+        practitioner_ids=tuple(row["practitioner_ids"]),
+        valid_from=row["valid_from"],
+        valid_until=row["valid_until"],
+        revoked_at=row["revoked_at"],
+    )
+
+
+def _account(row: Any, key: str) -> Account:
+    pairs = tuple(Identifier(*pair) for pair in row["identifiers"])
+    return Account(row[key], row["family_name"], row["given_name"], pairs)
+
+
+# Locked, so that two who give this person the same right take turns.
+_LOCK_ACCOUNT = (
+    select(_a.id, _a.family_name, _a.given_name, _IDENTIFIERS.label("identifiers"))
+    .where(
+        exists(
+            select(1).where(
+                _i.account_id == _a.id,
+                _i.system == bind("system", Text),
+                _i.value == bind("value", Text),
+            )
+        )
+    )
+    .with_for_update(key_share=True, of=accounts)
+)
+
+
+async def lock_account(uow: UnitOfWork, identifier: Identifier) -> Account | None:
+    """Return whoever has this identifier; others wait for this transaction's end."""
+    values = {"system": identifier.system, "value": identifier.value}
+    row = (await uow.execute(_LOCK_ACCOUNT, values)).mappings().one_or_none()
+    return None if row is None else _account(row, "id")
+
+
+async def add_account(
+    uow: UnitOfWork,
+    *,
+    account_id: UUID,
+    identifier: Identifier,
+    family_name: str | None,
+    given_name: str | None,
+    email: str | None,
+) -> None:
+    """Insert an account. `TransactionLost`, if somebody else inserts the same person just now."""
+    names = {"family_name": family_name, "given_name": given_name, "email": email}
+    await uow.execute(insert(accounts), {"id": account_id, **names})
+    named = {"system": identifier.system, "value": identifier.value, "account_id": account_id}
+    try:
+        await uow.execute(insert(account_identifiers), named)
+    except ConstraintViolated as violated:
+        raise TransactionLost(violated.name) from None
+
+
+_REVOKE_GRANT = (
+    update(grants)
+    .where(_g.id == bind("grant", Uuid), _g.revoked_at.is_(None))
+    .values(revoked_at=snp_now(), revision=_g.revision + 1)
+    .returning(_g.id)
+)
+
+
+async def revoke_grant(uow: UnitOfWork, grant_id: UUID) -> bool:
+    """Revoke a grant, from the next request on; False if it was revoked already."""
+    return (await uow.execute(_REVOKE_GRANT, {"grant": grant_id})).first() is not None
 
 
 _ROTATE = (

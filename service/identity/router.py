@@ -2,23 +2,39 @@
 
 import base64
 import binascii
+from dataclasses import asdict
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Header, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.identity import usecases
+from service.identity.authenticators import Authenticators
+from service.identity.domain import (
+    CertificateRefused,
+    ClientRefused,
+    IssuerUnavailable,
+    Principal,
+    SubjectTokenRefused,
+)
 from service.identity.http import CurrentActor, Guarded, refusals
-from service.identity.schemas import MeOut, MyOrganizationOut, OAuthErrorOut, TokenOut
+from service.identity.people import IdentifierInvalid
+from service.identity.people import identifier as read_identifier
+from service.identity.schemas import MeOut, MyOrganizationOut, OAuthErrorOut, TokenForm, TokenOut
+from service.kernel.db import UnitOfWork
 from service.kernel.errors import BodyTooLarge, DomainError, Invalid, Unavailable
 from service.kernel.http.deps import Uow
 from service.kernel.http.problems import problems
 from service.kernel.http.rate import TooManyRequests
+from service.kernel.settings import Settings
 
 oauth = APIRouter(tags=["identity"])
 router = APIRouter(prefix="/v1", tags=["identity"], route_class=Guarded)
 
-Asserted = Annotated[str | None, Form(max_length=200)]
+_CREDENTIALS = "client_credentials"
+_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+_SUBJECT_TYPES = (_ACCESS_TOKEN, "urn:ietf:params:oauth:token-type:jwt")
 
 
 @oauth.post(
@@ -28,56 +44,100 @@ Asserted = Annotated[str | None, Form(max_length=200)]
     responses={
         400: {"model": OAuthErrorOut, "description": "Not a token request, or `invalid_scope`."},
         401: {"model": OAuthErrorOut, "description": "`invalid_client`."},
-        **problems(BodyTooLarge, Invalid, TooManyRequests, Unavailable),
+        **problems(BodyTooLarge, Invalid, TooManyRequests, IssuerUnavailable, Unavailable),
     },
 )
 async def token(
     request: Request,
     uow: Uow,
-    grant_type: Annotated[str, Form(examples=["client_credentials"])] = "",
-    client_id: Annotated[str | None, Form(max_length=100)] = None,
-    client_secret: Annotated[str | None, Form(max_length=200)] = None,
-    scope: Annotated[str, Form(max_length=200, examples=["role:regulator"])] = "",
-    user_id: Asserted = None,
-    user_family_name: Asserted = None,
-    user_given_name: Asserted = None,
-    user_email: Asserted = None,
+    form: Annotated[TokenForm, Form()],
     authorization: Annotated[str | None, Header(description="Basic, or use the form.")] = None,
 ) -> Response:
     """Exchange client credentials for a short access token (RFC 6749 §4.4).
 
     Software that authenticates its own people names the acting person with `user_*`: kept as
-    asserted, on every event.
+    asserted, on every event. A person who signed in with an issuer that is accepted here gets a
+    token of their own rights in exchange for the issuer's (RFC 8693): kept as proven.
     """
-    if not grant_type:
+    if not form.grant_type:
         return _error(400, "invalid_request", "Send a form with grant_type=client_credentials.")
-    if grant_type != "client_credentials":
-        return _error(400, "unsupported_grant_type", "Only client_credentials.")
-    basic = _basic(authorization)
-    identifier, secret = basic or (client_id or "", client_secret or "")
-    request.app.state.token_limit.check(identifier, request.client)
-    person = {
-        "id": user_id,
-        "family_name": user_family_name,
-        "given_name": user_given_name,
-        "email": user_email,
-    }
-    if any("\x00" in value for value in person.values() if value):  # no event could keep it
-        return _error(400, "invalid_request", "A name holds no NUL character.")
-    try:
-        issued = await usecases.issue_token(
-            uow,
-            request.app.state.tokens,
-            client_id=identifier,
-            client_secret=secret,
-            scope=scope,
-            person={name: value for name, value in person.items() if value} or None,
+    if form.grant_type not in {_CREDENTIALS, _EXCHANGE}:
+        return _error(
+            400, "unsupported_grant_type", "Only client_credentials, and token exchange (RFC 8693)."
         )
-    except usecases.ClientRefused as refusal:
-        return _error(401, refusal.code, refusal.title)
-    except usecases.ScopeRefused as refusal:
+    identifier, secret = _basic(authorization) or (form.client_id or "", form.client_secret or "")
+    request.app.state.token_limit.check(identifier, request.client)
+    authenticators: Authenticators = request.app.state.authenticators
+    try:
+        certificate = authenticators.certificate(request.headers)
+        software = await authenticators.software(uow, certificate, identifier, secret)
+        issue = _exchanged if form.grant_type == _EXCHANGE else _issued
+        issued = await issue(request, uow, software, form)
+    except (ClientRefused, CertificateRefused) as refusal:
+        return _error(401, ClientRefused.code, _sentence(refusal))
+    except (usecases.ScopeRefused, usecases.PersonRefused, SubjectTokenRefused) as refusal:
         return _error(400, refusal.code, _sentence(refusal))
-    return _no_store(JSONResponse(TokenOut.model_validate(issued).model_dump()))
+    return _no_store(JSONResponse(issued.model_dump(exclude_none=True)))
+
+
+async def _issued(
+    request: Request, uow: UnitOfWork, software: Principal, form: TokenForm
+) -> TokenOut:
+    """Give software a token of its own."""
+    settings: Settings = request.app.state.settings
+    issued = await usecases.issue_token(
+        uow,
+        request.app.state.tokens,
+        software,
+        scope=form.scope,
+        person=_asserted(form, check_key=settings.rpps_check == "luhn"),
+    )
+    return TokenOut(**asdict(issued), issued_token_type=None)
+
+
+async def _exchanged(
+    request: Request, uow: UnitOfWork, software: Principal, form: TokenForm
+) -> TokenOut:
+    """Give a person a token for the one that another issuer gave them."""
+    if not form.subject_token or form.subject_token_type not in _SUBJECT_TYPES:
+        raise SubjectTokenRefused(
+            detail=f"Send subject_token, and subject_token_type={_ACCESS_TOKEN}."
+        )
+    if _asserted(form, check_key=False):
+        raise SubjectTokenRefused(detail="It proves who is acting: nobody is asserted beside them.")
+    authenticators: Authenticators = request.app.state.authenticators
+    person = await authenticators.person(form.subject_token)
+    issued = await usecases.exchange_token(
+        uow,
+        request.app.state.tokens,
+        software,
+        person,
+        scope=form.scope,
+        traced=not request.app.state.settings.read_only,
+    )
+    return TokenOut(**asdict(issued), issued_token_type=_ACCESS_TOKEN)
+
+
+def _asserted(form: TokenForm, *, check_key: bool) -> dict[str, str]:
+    """Return whom the software names; a number of a national register in the one form we keep."""
+    said = {
+        "system": form.user_system,
+        "id": form.user_id,
+        "family_name": form.user_family_name,
+        "given_name": form.user_given_name,
+        "email": form.user_email,
+    }
+    person = {name: value for name, value in said.items() if value}
+    if any("\x00" in value for value in person.values()):  # no event could keep it
+        raise usecases.PersonRefused(detail="A name holds no NUL character.")
+    if "system" in person:
+        try:
+            found = read_identifier(person["system"], person.get("id", ""), check_key=check_key)
+        except IdentifierInvalid as refusal:
+            where = ", ".join(f"user_{error.pointer}: {error.detail}" for error in refusal.errors)
+            raise usecases.PersonRefused(detail=where.replace("user_value", "user_id")) from None
+        person |= {"system": found.system, "id": found.value}
+    return person
 
 
 def _sentence(refusal: DomainError) -> str:
@@ -122,4 +182,5 @@ async def me(actor: CurrentActor) -> MeOut:
         practitioner_ids=list(actor.practitioner_ids),
         cpts_ids=list(actor.cpts_ids),
         person=dict(actor.person) if actor.person else None,
+        auth_method=actor.method,
     )

@@ -1,4 +1,4 @@
-"""Tables of the room: client software and what each may do, where and until when."""
+"""Tables of the room: client software, people, and what each may do, where and until when."""
 
 from sqlalchemy import (
     ARRAY,
@@ -27,13 +27,40 @@ clients = Table(
     Column("previous_until", Instant),
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
     Column("revoked_at", Instant),
+    # What the subject of its certificate holds (`OU=318751275100020`); its secret then ends.
+    Column("certificate_subject", ARRAY(Text)),
+    CheckConstraint("cardinality(certificate_subject) > 0", name="certificate_subject"),
+)
+
+# People of the service, never patients. An account may be there before its first sign-in.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("family_name", Text),
+    Column("given_name", Text),
+    Column("email", Text),
+    Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
+)
+
+# Many regulators have no national number: a person is whoever a system calls so.
+account_identifiers = Table(
+    "account_identifiers",
+    metadata,
+    Column("system", Text, primary_key=True),
+    Column("value", Text, primary_key=True),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Index("ix_account_identifiers_account_id", "account_id"),
+    info={"rights": ("SELECT", "INSERT")},
 )
 
 grants = Table(
     "grants",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("client_id", Uuid, ForeignKey("clients.id"), nullable=False),
+    # Software's own, or a person's with whatever software they use.
+    Column("client_id", Uuid, ForeignKey("clients.id")),
+    Column("account_id", Uuid, ForeignKey("accounts.id")),
     Column("role", Text, nullable=False),
     Column("organization_id", Uuid, nullable=False),
     # Copied from the directory, so that knowing who calls needs no look-up elsewhere.
@@ -47,7 +74,9 @@ grants = Table(
     # Raised by every change; a token names the revision it was made from.
     Column("revision", Integer, nullable=False, server_default=text("1")),
     CheckConstraint("cardinality(territories) > 0", name="territories"),
+    CheckConstraint("num_nonnulls(client_id, account_id) = 1", name="holder"),
     Index("ix_grants_client_id", "client_id"),
+    Index("ix_grants_account_id", "account_id"),
     Index("ix_grants_organization_id", "organization_id"),
     # Who could see a slot: of the country's grants, those of its territory and communities.
     Index("ix_grants_territories", "territories", postgresql_using="gin"),

@@ -9,7 +9,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
-from service.identity.domain import Actor, Role, TokenInvalid
+from service.identity.domain import Actor, Method, Principal, Role, TokenInvalid
 from service.identity.repository import Grant
 from service.kernel import clock
 from service.kernel.ids import new_id
@@ -17,6 +17,11 @@ from service.kernel.ids import new_id
 ISSUER = "snp"
 _ALGORITHM = "HS256"
 _REMEMBERED = 10_000
+_THUMBPRINT = "x5t#S256"
+_UNREADABLE = (
+    *(JoseError, ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError),
+    RecursionError,  # JSON that goes very deep
+)
 
 
 class Tokens:
@@ -31,13 +36,17 @@ class Tokens:
         self.seconds = seconds
         self._verified: OrderedDict[str, Actor] = OrderedDict()
 
-    def issue(self, client_name: str, grant: Grant, person: dict[str, str] | None) -> str:
-        """Sign a token for one grant of a client and the person its software asserts."""
+    def issue(self, software: Principal, grant: Grant, person: dict[str, str] | None) -> str:
+        """Sign a token for one grant, of the software or of the person who works with it.
+
+        Bound to the certificate that the software showed, if it did (RFC 8705 §3).
+        """
         issued = int(clock.now().timestamp())
         claims = {
             "iss": ISSUER,
-            "sub": str(grant.client_id),
-            "name": client_name,
+            "sub": str(software.client_id),
+            "name": software.client_name,
+            "method": software.method,
             "iat": issued,
             "exp": issued + self.seconds,
             "jti": str(new_id()),
@@ -50,7 +59,10 @@ class Tokens:
             "cpts": [str(i) for i in grant.cpts_ids],
             "practitioners": [str(i) for i in grant.practitioner_ids],
             "person": person,
+            "account": str(grant.account_id) if grant.account_id else None,
         }
+        if software.thumbprint:
+            claims["cnf"] = {_THUMBPRINT: software.thumbprint}
         return jwt.encode({"alg": _ALGORITHM, "typ": "at+jwt"}, claims, self._key)
 
     def verify(self, token: str) -> Actor:
@@ -70,7 +82,7 @@ class Tokens:
         try:
             decoded = jwt.decode(token, self._key, algorithms=[_ALGORITHM])
             return _actor(decoded.claims)
-        except (JoseError, ValueError, KeyError, TypeError, AttributeError, OverflowError, OSError):
+        except _UNREADABLE:
             raise TokenInvalid from None
 
 
@@ -90,4 +102,7 @@ def _actor(claims: dict[str, Any]) -> Actor:
         practitioner_ids=tuple(UUID(i) for i in claims["practitioners"]),
         person=claims["person"],
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+        account_id=UUID(claims["account"]) if claims["account"] else None,
+        method=Method(claims["method"]),
+        thumbprint=claims["cnf"][_THUMBPRINT] if "cnf" in claims else None,
     )

@@ -1,30 +1,42 @@
 """Use cases: tokens for client software, and the life of clients and grants."""
 
 import base64
-import hmac
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from service.identity import repository
+from service.identity.authenticators import certificates
 from service.identity.domain import (
     PUBLISHERS,
     Actor,
+    CertificateRefused,
     ClientRevoked,
     ClientUnknown,
     GrantEnded,
     GrantInvalid,
+    Principal,
     Role,
 )
-from service.identity.repository import Grant
+from service.identity.people import (
+    ASSERTED,
+    Account,
+    Exercise,
+    Identifier,
+    ProvenPerson,
+    choose,
+    may_act_as,
+    named,
+)
+from service.identity.repository import Grant, GrantEntry
 from service.identity.tokens import Tokens
 from service.kernel import events
 from service.kernel.crypto import Vault
 from service.kernel.db import UnitOfWork
-from service.kernel.errors import DomainError, FieldError, Malformed, Unauthenticated
+from service.kernel.errors import DomainError, FieldError, Malformed
 from service.kernel.events import Origin
 from service.kernel.ids import new_id
 
@@ -32,18 +44,18 @@ OPERATOR = Origin(role="operator")
 _GRACE_HOURS = 24
 
 
-class ClientRefused(Unauthenticated):
-    """Unknown client or wrong secret: the two are told in the same words."""
-
-    code = "invalid_client"
-    title = "Unknown client or wrong secret."
-
-
 class ScopeRefused(Malformed):
-    """The scope names no grant of this client, or several."""
+    """The scope names no grant of this client or person, or several."""
 
     code = "invalid_scope"
-    title = "The scope must name exactly one grant of this client, such as role:regulator."
+    title = "The scope must name exactly one grant of this caller, such as role:regulator."
+
+
+class PersonRefused(Malformed):
+    """What the software asserts of the acting person cannot be kept."""
+
+    code = "invalid_request"
+    title = "The acting person cannot be named so."
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,53 +70,130 @@ class IssuedToken:
 async def issue_token(
     uow: UnitOfWork,
     tokens: Tokens,
+    software: Principal,
     *,
-    client_id: str,
-    client_secret: str,
     scope: str,
     person: dict[str, str] | None,
 ) -> IssuedToken:
-    """Exchange client credentials for a short token of one grant.
+    """Give proven software a short token of one of its own grants.
 
     `scope` may pick among several grants: `role:<role>` and `organization:<id>`, space separated.
     `person` is who the software says is acting: kept as asserted, not proven. Refusals:
-    `invalid_client`, `invalid_scope`.
+    `invalid_scope`.
     """
-    client = await repository.find_client(uow, _identifier(client_id))
-    offered = uow.vault.secret_digest(client_secret)
-    known = [client.secret_digest, client.previous_digest] if client else [bytes(32)]
-    # Every comparison runs, so that an unknown client takes as long as a wrong secret.
-    matches = [hmac.compare_digest(offered, digest or b"") for digest in known]
-    if client is None or not any(matches):
-        raise ClientRefused
-    grant = _pick(await repository.live_grants(uow, client.id), scope)
-    return IssuedToken(
-        tokens.issue(client.name, grant, person), tokens.seconds, f"role:{grant.role}"
-    )
+    words = _words(scope, "role", "organization")
+    grant = _pick(await repository.live_grants(uow, software.client_id), words)
+    asserted = {"proof": ASSERTED, **person} if person else None
+    return _issued(tokens, software, grant, asserted)
 
 
-def _identifier(client_id: str) -> UUID:
-    try:
-        return UUID(client_id)
-    except ValueError:
-        return UUID(int=0)
+async def exchange_token(
+    uow: UnitOfWork,
+    tokens: Tokens,
+    software: Principal,
+    person: ProvenPerson,
+    *,
+    scope: str,
+    traced: bool,
+) -> IssuedToken:
+    """Give a proven person a short token of one of their own grants, for use with this software.
+
+    A profession grants nothing: without a grant of this territory there is no token. `scope` picks
+    as above, and `exercise:<code>` among several professions. `traced` is False in read-only
+    times, when no event can be written. Refusals: `invalid_scope`.
+    """
+    words = _words(scope, "role", "organization", "exercise")
+    grants = await repository.live_grants_of_person(uow, person.identifier)
+    if not grants:
+        raise ScopeRefused(
+            detail="This person has no right here: a manager of the territory gives them."
+        )
+    exercise = _exercise(person, words.get("exercise"))
+    fitting = [grant for grant in grants if may_act_as(grant.role, person, exercise)]
+    if not fitting:
+        raise ScopeRefused(
+            detail="The proven profession is not the one that this person's right takes."
+        )
+    grant = _pick(fitting, words)
+    issued = _issued(tokens, software, grant, named(person, exercise))
+    if traced and grant.account_id is not None:
+        origin = tokens.verify(issued.access_token).origin
+        data = {"method": software.method}
+        await events.record(
+            uow, origin, "account.signed_in", grant.account_id, territory=None, data=data
+        )
+    return issued
 
 
-def _pick(grants: Sequence[Grant], scope: str) -> Grant:
-    wanted = list(grants)
+def _issued(
+    tokens: Tokens, software: Principal, grant: Grant, person: dict[str, str] | None
+) -> IssuedToken:
+    token = tokens.issue(software, grant, person)
+    return IssuedToken(token, tokens.seconds, f"role:{grant.role}")
+
+
+def _words(scope: str, *known: str) -> dict[str, str]:
+    """Read a scope: words of a known kind, each once."""
+    words: dict[str, str] = {}
     for word in scope.split():
         kind, _, value = word.partition(":")
-        if kind == "role":
-            wanted = [g for g in wanted if g.role == value]
-        elif kind == "organization":
-            wanted = [g for g in wanted if str(g.organization_id) == value]
-        else:
-            raise ScopeRefused(detail="Known scopes: role:<role>, organization:<id>.")
+        if kind not in known or kind in words:
+            told = ", ".join(f"{one}:<{_PICKED_BY[one]}>" for one in known)
+            raise ScopeRefused(detail=f"Known scopes, each once: {told}.")
+        words[kind] = value
+    return words
+
+
+_PICKED_BY = {"role": "role", "organization": "id", "exercise": "code"}
+
+
+def _exercise(person: ProvenPerson, wanted: str | None) -> Exercise | None:
+    """Return the profession that a person acts in now; of several, they say which one."""
+    if not person.exercises:
+        return None
+    found = choose(person.exercises, wanted)
+    if len(found) != 1:
+        codes = ", ".join(f"exercise:{one.code}" for one in dict.fromkeys(person.exercises))
+        raise ScopeRefused(detail=f"The scope must name one profession of this person: {codes}.")
+    return found[0]
+
+
+def _pick(grants: Sequence[Grant], words: Mapping[str, str]) -> Grant:
+    wanted = [
+        grant
+        for grant in grants
+        if words.get("role", grant.role) == grant.role
+        and words.get("organization", str(grant.organization_id)) == str(grant.organization_id)
+    ]
     if len(wanted) != 1:
         raise ScopeRefused(
             grants=[f"role:{g.role} organization:{g.organization_id}" for g in grants]
         )
     return wanted[0]
+
+
+async def certified(uow: UnitOfWork, software: Principal) -> Actor:
+    """Return the caller that a certificate alone stands for: a client with one grant in force.
+
+    Refusals: `certificate-refused`.
+    """
+    grants = await repository.live_grants(uow, software.client_id)
+    if len(grants) != 1:
+        raise CertificateRefused("Not one grant in force: choose with a token of /oauth/token.")
+    (grant,) = grants
+    return Actor(
+        client_id=software.client_id,
+        client_name=software.client_name,
+        grant_id=grant.id,
+        grant_revision=grant.revision,
+        role=grant.role,
+        organization_id=grant.organization_id,
+        organization_type=grant.organization_type,
+        territories=grant.territories,
+        cpts_ids=grant.cpts_ids,
+        practitioner_ids=grant.practitioner_ids,
+        method=software.method,
+    )
 
 
 async def ensure_live(uow: UnitOfWork, actor: Actor) -> None:
@@ -136,49 +225,130 @@ async def create_client(uow: UnitOfWork, *, name: str) -> NewSecret:
     return NewSecret(client_id, secret)
 
 
+async def open_account(
+    uow: UnitOfWork,
+    origin: Origin,
+    *,
+    identifier: Identifier,
+    family_name: str | None,
+    given_name: str | None,
+    email: str | None,
+) -> Account:
+    """Return whoever has this identifier, or open an account for them, before they ever signed in.
+
+    One identifier, never a second one: whoever could add one to somebody's account would sign in
+    as them.
+    """
+    known = await repository.lock_account(uow, identifier)
+    if known is not None:
+        return known
+    account_id = new_id()
+    await repository.add_account(
+        uow,
+        account_id=account_id,
+        identifier=identifier,
+        family_name=family_name,
+        given_name=given_name,
+        email=email,
+    )
+    await events.record(uow, origin, "account.opened", account_id, territory=None, data={})
+    return Account(account_id, family_name, given_name, (identifier,))
+
+
 async def give_grant(
     uow: UnitOfWork,
+    origin: Origin = OPERATOR,
     *,
-    client_id: UUID,
+    client_id: UUID | None = None,
+    account_id: UUID | None = None,
     role: Role,
     organization_id: UUID,
     organization_type: str,
     cpts_ids: Sequence[UUID] = (),
     territories: Sequence[str],
     practitioner_ids: Sequence[UUID] = (),
+    valid_from: datetime | None = None,
     valid_until: datetime | None = None,
 ) -> UUID:
-    """Give a client one role for one organization. Refusals: `grant-invalid`."""
+    """Give a client, or a person's account, one role for one organization.
+
+    Who may do so is for the caller to know. Refusals: `grant-invalid`.
+    """
     if (role is Role.DOCTOR) and len(practitioner_ids) != 1:
         raise GrantInvalid(
-            FieldError("practitioner_ids", "doctor", "A doctor's grant names one practitioner.")
+            FieldError("#/practitioner_ids", "doctor", "A doctor's grant names one practitioner.")
         )
     if practitioner_ids and role not in PUBLISHERS:
         raise GrantInvalid(
-            FieldError("practitioner_ids", "role", "Only doctors and delegates publish.")
+            FieldError("#/practitioner_ids", "role", "Only doctors and delegates publish.")
         )
     grant_id = new_id()
     await repository.add_grant(
         uow,
         grant_id=grant_id,
         client_id=client_id,
+        account_id=account_id,
         role=role,
         organization_id=organization_id,
         organization_type=organization_type,
         cpts_ids=cpts_ids,
         territories=territories,
         practitioner_ids=practitioner_ids,
+        valid_from=valid_from,
         valid_until=valid_until,
     )
+    data = {
+        "client_id": client_id and str(client_id),
+        "account_id": account_id and str(account_id),
+        "role": role,
+        "organization_id": str(organization_id),
+        "territories": list(territories),
+        "practitioner_ids": [str(one) for one in practitioner_ids],
+        "valid_until": valid_until and valid_until.isoformat(),
+    }
     await events.record(
-        uow,
-        OPERATOR,
-        "grant.given",
-        grant_id,
-        territory=None,
-        data={"client_id": str(client_id), "role": role, "territories": list(territories)},
+        uow, origin, "grant.given", grant_id, territory=_only(territories), data=data
     )
     return grant_id
+
+
+def _only(territories: Sequence[str]) -> str | None:
+    """Return the territory that an event is of; None if it is of several."""
+    return territories[0] if len(territories) == 1 else None
+
+
+async def find_grant(uow: UnitOfWork, grant_id: UUID) -> GrantEntry | None:
+    """Return a grant, in force or not."""
+    return await repository.find_grant(uow, grant_id)
+
+
+async def list_grants(
+    uow: UnitOfWork, wanted: Mapping[str, Any], *, limit: int
+) -> list[GrantEntry]:
+    """Return grants in force or to come, newest first.
+
+    Filters: `mine` (some of these territories), `territory`, `role`, `organization`, `account`;
+    `before` is the id where the last page ended.
+    """
+    return await repository.list_grants(uow, wanted, limit=limit)
+
+
+async def revoke_grant(uow: UnitOfWork, origin: Origin, grant_id: UUID) -> None:
+    """Revoke a grant, with effect on the next request; revoked already, it stays as it is.
+
+    Who may do so is for the caller to know.
+    """
+    grant = await repository.find_grant(uow, grant_id)
+    if grant is None or not await repository.revoke_grant(uow, grant_id):
+        return
+    await events.record(
+        uow,
+        origin,
+        "grant.revoked",
+        grant_id,
+        territory=_only(grant.territories),
+        data={"role": grant.role, "territories": list(grant.territories)},
+    )
 
 
 async def rotate_secret(
@@ -194,6 +364,20 @@ async def rotate_secret(
 
 async def _not_in_force(uow: UnitOfWork, client_id: UUID) -> DomainError:
     return ClientRevoked() if await repository.is_known(uow, client_id) else ClientUnknown()
+
+
+async def certify_client(uow: UnitOfWork, client_id: UUID, subject: str | None) -> None:
+    """Let a client prove itself by its certificate, and no more by its secret; None: the reverse.
+
+    `subject` is what the certificate's subject must hold at least (RFC 4514: `OU=...,CN=...`).
+    Refusals: `certificate-subject-invalid`, `client-unknown`, `client-revoked`.
+    """
+    parts = None if subject is None else certificates.subject_of(subject)
+    if not await repository.certify(uow, client_id, parts):
+        raise await _not_in_force(uow, client_id)
+    await events.record(
+        uow, OPERATOR, "client.certified", client_id, territory=None, data={"subject": parts}
+    )
 
 
 async def revoke_client(uow: UnitOfWork, client_id: UUID) -> None:

@@ -1,11 +1,55 @@
 """The only reader of the environment: settings `SNP_*` with safe defaults."""
 
+import ipaddress
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"
+]  # fmt: skip
+
+
+class IssuerSettings(BaseModel):
+    """One OpenID Connect issuer whose people may sign in: a member of `SNP_ISSUERS`.
+
+    docs/operations.md says what each member means.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]{0,30}$")]
+    issuer: str
+    kind: Literal["oidc", "psc"] = "oidc"
+    audience: Annotated[tuple[str, ...], Field(min_length=1)]
+    audience_claim: Literal["aud", "azp"] = "aud"
+    algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "PS256", "ES256")
+    discovery_path: str = "/.well-known/openid-configuration"
+    acr: tuple[str, ...] = ()
+    identifier_claim: str = "sub"
+    identifier_system: str | None = None
+    leeway_seconds: Annotated[int, Field(ge=0, le=60)] = 30
+
+    @model_validator(mode="after")
+    def _safe(self) -> Self:
+        if not is_safe_url(self.issuer):
+            raise ValueError("an issuer is an https:// URL (http:// on this machine only)")
+        if self.name == "asserted":
+            raise ValueError("no issuer is called asserted: so is called who was not proven")
+        if self.kind == "psc" and not self.acr:
+            raise ValueError('name the levels of authentication that count, such as ["eidas1"]')
+        return self
+
+
+def is_safe_url(url: str) -> bool:
+    """Tell whether what an URL names is reached over TLS, or without leaving this machine."""
+    parts = urlsplit(url)
+    here = parts.hostname in {"127.0.0.1", "::1", "localhost"}
+    return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and here))
 
 
 class Settings(BaseSettings):
@@ -43,6 +87,22 @@ class Settings(BaseSettings):
     rpps_check: Literal["luhn", "format"] = Field(
         "luhn", description="How strictly RPPS numbers are checked; `format` for test data."
     )
+    issuers: tuple[IssuerSettings, ...] = Field(
+        (),
+        description="JSON list of the OpenID Connect issuers whose people may sign in, Pro Santé"
+        " Connect among them: [operations.md](operations.md#people-who-sign-in-elsewhere).",
+    )
+    trusted_proxies: str = Field(
+        "",
+        description="Addresses or networks of the reverse proxies, comma-separated: only from"
+        " them are `X-Forwarded-For`, `X-Forwarded-Proto` and certificates believed. Empty: from"
+        " nobody.",
+    )
+    certificate_header: str | None = Field(
+        None,
+        description="Header in which a trusted proxy gives the client's certificate, as PEM,"
+        " URL-encoded (nginx: `$ssl_client_escaped_cert`). Certificates count only if it is set.",
+    )
     max_body_bytes: int = Field(2 * 1024 * 1024, description="Larger request bodies answer 413.")
     token_requests_per_minute: int = Field(
         60,
@@ -60,6 +120,26 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = Field(
         "json", description="JSON, one line an event; `console` is for reading on a terminal."
     )
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        for name in listed(value):
+            ipaddress.ip_network(name)
+        return value
+
+    @model_validator(mode="after")
+    def _by_whom(self) -> Self:
+        if self.certificate_header and not self.trusted_proxies:
+            raise ValueError("SNP_CERTIFICATE_HEADER is believed of SNP_TRUSTED_PROXIES: set both")
+        if len({issuer.issuer for issuer in self.issuers}) < len(self.issuers):
+            raise ValueError("SNP_ISSUERS names an issuer twice")
+        return self
+
+
+def listed(value: str) -> list[str]:
+    """Return the items of a comma-separated setting."""
+    return [item.strip() for item in value.split(",") if item.strip()]
 
 
 @cache

@@ -25,7 +25,7 @@ from service.identity import (
     revoke_client,
     rotate_secret,
 )
-from service.identity.domain import TokenInvalid
+from service.identity.domain import Method, Principal, TokenInvalid
 from service.identity.repository import Grant
 from service.identity.tables import grants
 from service.kernel import events
@@ -207,7 +207,7 @@ async def test_the_asserted_person_is_on_me_and_on_every_event(world: World) -> 
         user_email="c@example.org",
     )  # fmt: skip
     person = {
-        "id": "drs-7", "family_name": "Épreuve", "given_name": "Camille",
+        "proof": "asserted", "id": "drs-7", "family_name": "Épreuve", "given_name": "Camille",
         "email": "c@example.org",
     }  # fmt: skip
     assert (await doctor.get("/v1/me")).json()["person"] == person
@@ -238,6 +238,7 @@ async def test_me_says_who_i_am_here(world: World) -> None:
         "practitioner_ids": [str(doctor.practitioner_id)],
         "cpts_ids": [str(community)],
         "person": None,
+        "auth_method": "client_secret",
     }
 
 
@@ -309,7 +310,11 @@ async def test_a_token_expires(
 
 
 def _part(content: Body) -> str:
-    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+    return _part_of(json.dumps(content))
+
+
+def _part_of(text: str) -> str:
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 async def test_a_tampered_token_is_no_token(world: World) -> None:
@@ -319,6 +324,7 @@ async def test_a_tampered_token_is_no_token(world: World) -> None:
     better = _part({**read, "role": "regulator"})
     none = _part({"alg": "none", "typ": "at+jwt"})
     other_key = OctKey.import_key(bytes(range(32)))
+    deep = _part_of('{"alg":"HS256","x":' + "[" * 5000 + "]" * 5000 + "}")
     forged = [
         f"{head}.{better}.{signature}",
         f"{none}.{claims}.",
@@ -329,6 +335,7 @@ async def test_a_tampered_token_is_no_token(world: World) -> None:
         f"{head}.{claims}.{signature[:20]}A{signature[20:]}",
         f"{_part({'alg': 'HS512'})}.{claims}.{signature}",
         jwt.encode({"alg": "HS256"}, read, other_key),
+        f"{deep}.{claims}.{signature}",
         "",
         "x",
         "..",
@@ -365,7 +372,7 @@ async def test_a_token_of_another_installation_is_no_token(
 
 GRANT = Grant(
     id=new_id(),
-    client_id=new_id(),
+    account_id=None,
     role=Role.PHARMACIST,
     organization_id=new_id(),
     organization_type="pharmacy",
@@ -374,14 +381,15 @@ GRANT = Grant(
     practitioner_ids=(),
     revision=3,
 )
+SOFTWARE = Principal(new_id(), "LRM", Method.SECRET)
 TOKENS = Tokens(Vault(Keys.generate()).token_key, 600)
 
 
 def test_a_token_is_read_as_it_was_given() -> None:
     person = {"family_name": "Épreuve"}
-    actor = TOKENS.verify(TOKENS.issue("LRM", GRANT, person))
+    actor = TOKENS.verify(TOKENS.issue(SOFTWARE, GRANT, person))
     assert (actor.client_id, actor.grant_id, actor.grant_revision) == (
-        GRANT.client_id, GRANT.id, 3,
+        SOFTWARE.client_id, GRANT.id, 3,
     )  # fmt: skip
     assert (actor.role, actor.territories, actor.cpts_ids) == (
         Role.PHARMACIST, ("36", "86"), GRANT.cpts_ids,
@@ -403,14 +411,14 @@ def test_no_text_is_a_token(text: str) -> None:
     ),
     st.sampled_from(
         ["iss", "sub", "exp", "grant", "role", "organization", "territories", "cpts",
-         "practitioners"]
+         "practitioners", "account", "method", "cnf"]
     ),
 )  # fmt: skip
 def test_a_claim_of_another_kind_is_refused_or_read_never_a_defect(value: Any, name: str) -> None:
     # Only whoever holds the key can sign these: an older version of this service, for one.
     key = OctKey.import_key(bytes(32))
     tokens = Tokens(bytes(32), 600)
-    claims: Body = jwt.decode(tokens.issue("LRM", GRANT, None), key).claims
+    claims: Body = jwt.decode(tokens.issue(SOFTWARE, GRANT, None), key).claims
     signed = jwt.encode({"alg": "HS256"}, {**claims, name: value}, key)
     try:
         actor = tokens.verify(signed)
@@ -449,3 +457,36 @@ async def test_too_many_token_requests_are_told_when_to_try_again(
         problem(await _ask(guessing), 429, "too-many-requests")
         now += 60
         assert [(await _ask(guessing)).status_code for _ in range(13)] == [200] * 12 + [429]
+
+
+# --- who acts, by a number ----------------------------------------------------------------------
+
+
+async def test_an_asserted_number_is_kept_in_one_form_and_as_asserted(world: World) -> None:
+    doctor = await world.doctor()
+    for system, number in (("rpps", "10005681340"), ("idnps", "810005681340")):
+        await doctor.sign_in(user_system=system, user_id=number)
+        assert (await doctor.get("/v1/me")).json()["person"] == {
+            "proof": "asserted", "system": "urn:oid:1.2.250.1.71.4.2.1", "id": "810005681340",
+        }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"user_system": "rpps", "user_id": "1"},
+        {"user_system": "rpps"},
+        {"user_system": "nowhere", "user_id": "1"},
+    ],
+)
+async def test_a_number_that_is_none_of_its_system_is_refused(
+    world: World, fields: dict[str, str]
+) -> None:
+    told = _refused(await _ask(await world.regulator(), **fields), 400, "invalid_request")
+    assert "user_" in told["error_description"]
+
+
+async def test_who_is_asserted_cannot_be_said_to_be_proven(world: World) -> None:
+    doctor = await world.doctor()
+    await doctor.sign_in(user_id="drs-7", proof="psc", user_proof="psc")
+    assert (await doctor.get("/v1/me")).json()["person"] == {"proof": "asserted", "id": "drs-7"}

@@ -49,7 +49,7 @@ _REPLAYED = {
 _OBJECTS = {
     "person": (
         "Person",
-        "The acting person, as their software asserts: id, family_name, given_name, email.",
+        "The acting person: system, id, names, email. `proof`: `asserted`, or the proving issuer.",
     ),
     "on_behalf_of": (
         "OnBehalfOf",
@@ -59,6 +59,7 @@ _OBJECTS = {
 _PAGE = "A keyset page: ask again with `cursor=next_cursor` until it is null."
 TAGS = (
     ("identity", "Tokens, and who I am."),
+    ("grants", "Who may do what, where and until when."),
     ("directory", "Territories, organizations, practitioners, places."),
     ("slots", "Publish, search, hold."),
     ("agenda", "Sessions, which publish their slots themselves, and absences."),
