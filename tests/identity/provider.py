@@ -6,6 +6,7 @@ writes that file, and signs tokens.
 """
 
 import json
+import random
 import socket
 import subprocess
 import sys
@@ -52,9 +53,7 @@ class Provider:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port: int = free.getsockname()[1]
+        self.port = _free_port()
         self.issuer = f"http://127.0.0.1:{self.port}"
         self.answers: dict[str, Any] = {}
         self.key: Key = _new_key()
@@ -140,6 +139,15 @@ class Provider:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def _free_port() -> int:
+    """Return a port below those that outgoing connections take: it must be free when we return."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as tried:
+            if tried.connect_ex(("127.0.0.1", port)) != 0:
+                return port
 
 
 def _new_key() -> Key:
