@@ -44,6 +44,9 @@ app.add_typer(sessions, name="sessions")
 entries = typer.Typer(help="The directory: look into it, import.", no_args_is_help=True)
 app.add_typer(entries, name="directory")
 
+traces = typer.Typer(help="Who saw and changed what: seal it, verify it.", no_args_is_help=True)
+app.add_typer(traces, name="audit")
+
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Default: SNP_PORT.")]
 Host = Annotated[str | None, typer.Option(help="Default: SNP_HOST.")]
 
@@ -565,6 +568,58 @@ def extend_sessions() -> None:
         f"{done.skipped} left out, {done.failed} sessions failed."
     )
     if done.failed:
+        raise typer.Exit(1)
+
+
+# --- traces ---------------------------------------------------------------------------------------
+
+
+@traces.command("seal")
+def seal_traces(
+    watch: Annotated[bool, typer.Option("--watch", help="Go on until told to stop.")] = False,
+    every: Annotated[float, typer.Option(min=0.1, help="Seconds between two runs.")] = 10,
+) -> None:
+    """Chain the traces that no seal covers yet; every server does so by itself.
+
+    Safe beside servers: only one seals at a time. Note the last hash somewhere else: with
+    `snp audit verify --expect HASH` nobody can shorten the chain or make it anew unnoticed.
+    """
+    from service import audit, serving
+    from service.audit import tasks
+
+    done = _with_database(audit.seal)
+    typer.echo(f"{done.seals} seals over {done.rows} traces. {done.head}".rstrip())
+    if watch:
+        from service.kernel import logs
+
+        logs.configure(Settings())
+        with serving.until_told():
+            _with_database(lambda database: tasks.keep_sealed(database, every))
+
+
+@traces.command("verify")
+def verify_traces(
+    expect: Annotated[
+        str | None, typer.Option(help="Hash of a seal, as noted before: it must be in the chain.")
+    ] = None,
+) -> None:
+    """Compare every trace with its seal, and tell which was changed, removed or inserted."""
+    from service.audit import tasks
+
+    try:
+        anchor = None if expect is None else bytes.fromhex(expect)
+    except ValueError:
+        raise Refused(f"{expect} is not the hash of a seal.") from None
+    found = _with_database(lambda database: tasks.verify(database, anchor))
+    for finding in found.findings:
+        typer.echo(finding)
+    if found.without_key:
+        _say(f"{found.without_key} seals were made without the key `audit`: see --expect.")
+    typer.echo(
+        f"{found.chain.position} seals, {found.rows} traces, {len(found.findings)} findings. "
+        f"{found.chain.head.hex()}"
+    )
+    if found.findings:
         raise typer.Exit(1)
 
 

@@ -2,16 +2,19 @@
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, nullcontext
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
+from service import audit as traces
 from service.agenda.router import entries
 from service.agenda.router import router as agenda
 from service.agenda.tasks import keep_extended
 from service.analytics.router import router as analytics
+from service.audit.router import router as audit
+from service.audit.tasks import keep_sealed
 from service.bookings.router import router as bookings
 from service.calls.router import router as calls
 from service.directory import reference
@@ -47,6 +50,14 @@ while the caller is on the line; the doctor reports what happened; figures are c
 """
 
 
+def _background(settings: Settings, database: Database) -> Iterator[Coroutine[None, None, None]]:
+    if settings.read_only:
+        return
+    yield keep_extended(database)
+    if settings.audit_seal_seconds:
+        yield keep_sealed(database, settings.audit_seal_seconds)
+
+
 def create_app(settings: Settings | None = None) -> FastAPI:
     """Build the application. Refuses with `KeysError` when keys or database are not configured."""
     settings = settings or Settings()
@@ -70,7 +81,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.freeze()
         gc.set_threshold(_COLLECT_EVERY, 20, 50)
         # Read-only holds for what nobody asked for, too.
-        background = [] if settings.read_only else [asyncio.create_task(keep_extended(database))]
+        background = [asyncio.create_task(work) for work in _background(settings, database)]
         async with nullcontext() if settings.read_only else listings.flushed(database):
             yield
         for task in background:
@@ -92,6 +103,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = database
     app.state.listings = listings
+    app.state.room_checks = {"audit": traces.sealing}
     app.state.tokens = Tokens(vault.token_key, settings.token_seconds)
     app.state.authenticators = Authenticators(settings)
     app.state.token_limit = RateLimit(settings.token_requests_per_minute)
@@ -118,6 +130,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         needs,
         agenda,
         analytics,
+        audit,
         health.router,
         docs.router,
         pages.router,

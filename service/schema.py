@@ -1,6 +1,7 @@
 """The whole schema: imports each room's tables, so that migrations can be compared with them."""
 
 import service.agenda.tables
+import service.audit.tables
 import service.bookings.tables
 import service.calls.tables
 import service.directory.tables

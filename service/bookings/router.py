@@ -6,6 +6,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
 
+from service.audit.http import Traced
 from service.bookings import usecases
 from service.bookings.domain import (
     Booking,
@@ -32,7 +33,7 @@ from service.bookings.schemas import (
     history_out,
 )
 from service.calls import CallNotFound, CallStateForbids
-from service.identity.http import CurrentActor, Guarded, refusals
+from service.identity.http import CurrentActor, refusals
 from service.kernel.errors import DomainError, PreconditionFailed, PreconditionRequired
 from service.kernel.http.deps import LIMIT, Cursor, IdempotentOnce, IfMatch, Limit, Uow, tag
 from service.kernel.http.shapes import Instant, PageOut
@@ -48,7 +49,7 @@ from service.slots import (
     SlotWithdrawn,
 )
 
-router = APIRouter(prefix="/v1", tags=["bookings"], route_class=Guarded)
+router = APIRouter(prefix="/v1", tags=["bookings"], route_class=Traced)
 
 _SEAT: tuple[type[DomainError], ...] = (
     SlotNotFound,
@@ -132,7 +133,7 @@ async def list_mine(
 )
 async def read(uow: Uow, actor: CurrentActor, booking_id: UUID, response: Response) -> BookingOut:
     """Read a booking that my organization made, or that is with me."""
-    return _answer(await usecases.read(uow, actor, booking_id), response)
+    return _answer(await usecases.show(uow, actor, booking_id), response)
 
 
 @router.get(
@@ -172,7 +173,7 @@ async def cancel(
         lambda: usecases.cancel(
             uow, actor, booking_id, by=body.by, reason=body.reason, expected=if_match
         ),
-        again=lambda ids: usecases.read(uow, actor, ids[0]),
+        again=lambda ids: usecases.show(uow, actor, ids[0]),
         ids=lambda made: [made.id],
         status=200,
     )

@@ -118,7 +118,7 @@ async def _why_not(uow: UnitOfWork, actor: Actor, asked: BookingRequest) -> Doma
     call = None if asked.call_id is None else await calls.readable(uow, actor, asked.call_id)
     file_id = asked.patient_file_id or (call.patient_file_id if call else None)
     if asked.patient is None and file_id is not None:
-        await patients.read(uow, actor, file_id)
+        await patients.check_readable(uow, actor, file_id)
     if isinstance(seat, slots.SlotNotFound):
         return seat
     if call is not None:
@@ -169,8 +169,24 @@ def _broken_rule(
 
 
 async def read(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking:
-    """Return a booking of one of my sides. Refusals: `booking-not-found`."""
+    """Return a booking of one of my sides, to go on with. Refusals: `booking-not-found`."""
     return (await _find(uow, actor, booking_id))[0]
+
+
+async def show(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking:
+    """Return a booking of one of my sides with its patient; the same statement traces it.
+
+    Refusals: `booking-not-found`.
+    """
+    found = await repository.show(uow, actor, booking_id)
+    if found is None:
+        raise BookingNotFound
+    return found
+
+
+async def of_file(uow: UnitOfWork, file_id: UUID) -> list[UUID]:
+    """Return every booking on a patient file: the other names that its accesses are traced by."""
+    return await repository.of_file(uow, file_id)
 
 
 async def _find(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> tuple[Booking, bool, bool]:
@@ -313,8 +329,8 @@ async def read_moved(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking
     Refusals: `booking-not-found`.
     """
     if await events.caused_by(uow, booking_id, actor.grant_id, "booking.rescheduled"):
-        return await repository.find_moved(uow, actor, booking_id)
-    return await read(uow, actor, booking_id)
+        return await repository.show_moved(uow, actor, booking_id)
+    return await show(uow, actor, booking_id)
 
 
 async def report(
@@ -337,7 +353,7 @@ async def report(
     if not doctor:
         raise BookingNotFound
     if booking.says(state, detail, sent_to_emergency=sent_to_emergency):
-        return booking
+        return await show(uow, actor, booking_id)  # no event tells of it
     expected.check(booking.version, required=booking.reported_at is not None)
     action = Action.REPORT_FULFILLED if state is BookingState.FULFILLED else Action.REPORT_NOSHOW
     after(booking.state, action)

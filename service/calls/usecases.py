@@ -102,7 +102,7 @@ async def _check_named(uow: UnitOfWork, actor: Actor, named: Mapping[str, UUID |
     """Refuse a patient file that the caller may not read, and what is no community."""
     file_id, cpts_id = named.get("patient_file_id"), named.get("cpts_id")
     if file_id is not None:
-        await patients.read(uow, actor, file_id)
+        await patients.check_readable(uow, actor, file_id)
     if cpts_id is not None:
         await _check_type(uow, "#/cpts_id", cpts_id, OrganizationType.CPTS)
 

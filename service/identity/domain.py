@@ -49,6 +49,14 @@ EVERYONE = frozenset(Role)
 DIRECTORY_READERS = BOOKERS | {Role.MANAGER, Role.ADMIN, Role.ANALYST}
 FIGURES = frozenset({Role.MANAGER, Role.ANALYST, Role.REGULATOR})
 
+# Why a role works with patients' files, kept with each trace unless the request says otherwise.
+PURPOSES: Mapping[Role, str] = {
+    **dict.fromkeys(REGULATION | {Role.SAS_PLATFORM}, "regulation"),
+    **dict.fromkeys(PROFESSIONALS, "care"),
+    **dict.fromkeys((Role.MANAGER, Role.ANALYST), "steering"),
+    Role.ADMIN: "administration",
+}
+
 # Which role may call which operation: the operation ids of the OpenAPI document, all of them.
 # What a role may see inside an operation is decided by the rooms, in SQL.
 PERMISSIONS: Mapping[str, frozenset[Role]] = {
@@ -85,6 +93,8 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "patients.read": BOOKERS,
     "patients.amend": BOOKERS,
     "patients.search": BOOKERS,
+    "patients.break_glass": frozenset({Role.REGULATOR, Role.EMERGENCY_NURSE, Role.DOCTOR}),
+    "patients.accesses": frozenset({Role.REGULATOR, Role.DOCTOR, Role.DELEGATE}),
     "calls.open": REGULATION,
     "calls.read": REGULATION,
     "calls.list": REGULATION,
@@ -119,6 +129,7 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "analytics.referrals": FIGURES,
     "analytics.callbacks": FIGURES,
     "analytics.cpts_indicators": FIGURES,
+    "audit.list": frozenset({Role.MANAGER, Role.ADMIN}),
 }
 
 
@@ -235,6 +246,7 @@ class Actor:
     method: Method = Method.SECRET
     thumbprint: str | None = None
     correlation_id: str | None = field(default=None, compare=False)
+    address: str | None = field(default=None, compare=False)
 
     @property
     def regulates(self) -> bool:
@@ -247,6 +259,11 @@ class Actor:
         return self.role in PUBLISHERS
 
     @property
+    def administers(self) -> bool:
+        """Tell whether this is the administration, which no territory binds."""
+        return self.role is Role.ADMIN
+
+    @property
     def origin(self) -> Origin:
         """Return what an event keeps of the caller."""
         return Origin(
@@ -255,6 +272,8 @@ class Actor:
             role=self.role,
             organization_id=self.organization_id,
             person=self.person,
+            purpose=PURPOSES[self.role],
+            address=self.address,
             correlation_id=self.correlation_id,
         )
 

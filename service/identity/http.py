@@ -46,7 +46,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 CHECKED_IN_STATEMENT = frozenset({"bookings.book", "slots.search"})
 
 # Operations that read although they are POST: what they ask for must not stand in a URL.
-READS_BY_POST = frozenset({"patients.search"})
+READS_BY_POST = frozenset({"patients.search", "patients.break_glass"})
 
 _JSON_TYPES = ("application/json", "application/merge-patch+json")
 
@@ -69,7 +69,11 @@ class Guarded(APIRoute):
         changes = self.methods != {"GET"} and operation not in READS_BY_POST
 
         async def guarded(request: Request) -> Response:
-            actor = _signed_in(request) or await _certified(request)
+            actor = request.state.actor = replace(
+                _signed_in(request) or await _certified(request),
+                correlation_id=request.scope["request_id"],
+                address=request.client.host if request.client else None,
+            )
             if operation not in CHECKED_IN_STATEMENT:
                 async with request.app.state.database.unit_of_work() as uow:
                     await usecases.ensure_live(uow, actor)
@@ -77,7 +81,6 @@ class Guarded(APIRoute):
                 raise RoleLacksOperation
             if changes and request.app.state.settings.read_only:
                 raise ReadOnly
-            request.state.actor = replace(actor, correlation_id=request.scope["request_id"])
             _check_media_type(request)
             if request.scope["query_string"]:
                 _check_query(request, known)

@@ -36,7 +36,11 @@ class KeysError(Exception):
 
 
 class Keys(BaseModel):
-    """The secret keys of an installation: 32 random bytes each, base64url."""
+    """The secret keys of an installation: 32 random bytes each, base64url.
+
+    Without `audit` the traces are chained all the same, and whoever has the database can chain them
+    anew.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -44,11 +48,18 @@ class Keys(BaseModel):
     index: Key
     token: Key
     server: Key
+    audit: Key | None = None
 
     @classmethod
     def generate(cls) -> Self:
         """Make a new set of keys. Whoever loses it loses every patient's identity."""
-        return cls(encryption={1: _random()}, index=_random(), token=_random(), server=_random())
+        return cls(
+            encryption={1: _random()},
+            index=_random(),
+            token=_random(),
+            server=_random(),
+            audit=_random(),
+        )
 
 
 def _random() -> str:
@@ -110,6 +121,10 @@ class Vault:
         self.token_key = _derive(_decode(keys.token), b"snp/token/v1")
         named = {f"encryption {number}": key for number, key in keys.encryption.items()}
         named |= {name: getattr(keys, name) for name in ("index", "server", "token")}
+        self._audit = None
+        if keys.audit is not None:
+            self._audit = _derive(_decode(keys.audit), b"snp/audit-seal/v1")
+            named["audit"] = keys.audit
         # Which keys these are; from it no key can be found, and nothing is protected by it.
         self.fingerprints = {
             name: _derive(_decode(key), b"snp/key-fingerprint/v1")[:16].hex()
@@ -147,6 +162,10 @@ class Vault:
     def fingerprint(self, content: bytes) -> bytes:
         """Keyed digest of a request, so that a stored one cannot be guessed back."""
         return hmac.digest(self._fingerprint, content, hashlib.sha256)
+
+    def mac(self, content: bytes) -> bytes | None:
+        """Authenticate a seal over the traces; None without the key `audit`."""
+        return self._audit and hmac.digest(self._audit, content, hashlib.sha256)
 
     def secret_digest(self, secret: str) -> bytes:
         """Digest of a 256-bit random secret; a slow hash would protect nothing more."""

@@ -5,7 +5,7 @@ transaction still running, so that it never skips a row; `position` is given lat
 Nothing about a patient is ever put into an event: ids, states and times only.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -36,6 +36,8 @@ from service.kernel.ids import new_id
 from service.kernel.sql import bind
 from service.kernel.tables import Instant, metadata
 
+_JSON = JSONB(none_as_null=True)
+
 
 class Xid8(UserDefinedType[int]):
     """PostgreSQL's 64-bit transaction id."""
@@ -47,27 +49,49 @@ class Xid8(UserDefinedType[int]):
         return "xid8"
 
 
+# Who causes a change or a reading, why, and in which request: what every trace keeps.
+_ORIGIN: Mapping[str, Any] = {
+    "client_id": Uuid,
+    "grant_id": Uuid,
+    "role": Text,
+    "organization_id": Uuid,
+    "person": _JSON,
+    "purpose": Text,
+    "address": Text,
+    "correlation_id": Text,
+}
+
+
+def origin_columns() -> Iterator[Column[Any]]:
+    """Yield the columns that keep an `Origin`, for a table of traces."""
+    for name, type_ in _ORIGIN.items():
+        yield Column(name, type_)
+
+
+def origin_values() -> dict[str, ColumnElement[Any]]:
+    """Return what a statement writes into these columns. Parameters: `Origin.parameters`."""
+    return {name: bind(f"event_{name}", type_) for name, type_ in _ORIGIN.items()}
+
+
 events = Table(
     "events",
     metadata,
     Column("id", Uuid, primary_key=True),
-    Column("xid", Xid8, nullable=False, server_default=text("pg_current_xact_id()")),
+    Column("xid", Xid8, nullable=False, server_default=text("snp_xact_id()")),
     Column("position", BigInteger, unique=True),
     Column("type", Text, nullable=False),
     Column("subject_id", Uuid, nullable=False),
     Column("occurred_at", Instant, nullable=False, server_default=text("snp_now()")),
     Column("territory", Text),
-    Column("client_id", Uuid),
-    Column("grant_id", Uuid),
-    Column("role", Text),
-    Column("organization_id", Uuid),
-    Column("person", JSONB),
-    Column("correlation_id", Text),
+    *origin_columns(),
     Column("audience_before", JSONB),
     Column("audience_after", JSONB),
     Column("data", JSONB, nullable=False),
     Index("ix_events_subject_id_id", "subject_id", "id"),
-    Index("ix_events_xid_id", "xid", "id", postgresql_where=text("position IS NULL")),
+    # In the order of transactions: what the sealer and the feed walk along.
+    Index("ix_events_xid_id", "xid", "id"),
+    # Next to nothing to write: rows lie about in the order of time.
+    Index("ix_events_occurred_at", "occurred_at", postgresql_using="brin"),
     # A trace: written once, only the position in the feed is given later.
     info={"rights": ("SELECT", "INSERT"), "updates": ("position",)},
 )
@@ -75,36 +99,39 @@ events = Table(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who causes a change: client, grant, role, organization, the person its software asserts."""
+    """Who causes a change or a reading: client, grant, role, organization, asserted person.
+
+    Why (`purpose`), from which network address as the server sees it, and in which request.
+    """
 
     client_id: UUID | None = None
     grant_id: UUID | None = None
     role: str | None = None
     organization_id: UUID | None = None
     person: Mapping[str, str] | None = None
+    purpose: str | None = None
+    address: str | None = None
     correlation_id: str | None = None
 
-    def parameters(self) -> dict[str, Any]:
-        """Return the parameters that an event part needs."""
+    def columns(self) -> dict[str, Any]:
+        """Return the values of `origin_columns`."""
         return {
-            "event_id": new_id(),
-            "event_client_id": self.client_id,
-            "event_grant_id": self.grant_id,
-            "event_role": self.role,
-            "event_organization_id": self.organization_id,
-            "event_person": dict(self.person) if self.person else None,
-            "event_correlation_id": self.correlation_id,
+            "client_id": self.client_id,
+            "grant_id": self.grant_id,
+            "role": self.role,
+            "organization_id": self.organization_id,
+            "person": dict(self.person) if self.person else None,
+            "purpose": self.purpose,
+            "address": self.address,
+            "correlation_id": self.correlation_id,
         }
 
-
-_JSON = JSONB(none_as_null=True)
-_ORIGIN = ("client_id", "grant_id", "role", "organization_id", "person", "correlation_id")
-_ORIGIN_TYPES: dict[str, Any] = {
-    "client_id": Uuid,
-    "grant_id": Uuid,
-    "organization_id": Uuid,
-    "person": _JSON,
-}
+    def parameters(self) -> dict[str, Any]:
+        """Return the parameters that the part of a trace needs: `origin_values`, and an id."""
+        return {
+            "event_id": new_id(),
+            **{f"event_{name}": value for name, value in self.columns().items()},
+        }
 
 
 def part(
@@ -132,9 +159,8 @@ def part(
         "audience_before": literal(None, _JSON) if audience_before is None else audience_before,
         "audience_after": literal(None, _JSON) if audience_after is None else audience_after,
         "data": data,
+        **origin_values(),
     }
-    for column in _ORIGIN:
-        columns[column] = bind(f"event_{column}", _ORIGIN_TYPES.get(column, Text))
     return (
         insert(events)
         .from_select(list(columns), select(*columns.values()).select_from(after))
@@ -180,12 +206,7 @@ async def record_all(
     """Write several events of one type; each fact names subject_id, territory and data."""
     shared = {
         "type": type_,
-        "client_id": origin.client_id,
-        "grant_id": origin.grant_id,
-        "role": origin.role,
-        "organization_id": origin.organization_id,
-        "person": dict(origin.person) if origin.person else None,
-        "correlation_id": origin.correlation_id,
+        **origin.columns(),
         "audience_before": None,
         "audience_after": None,
     }

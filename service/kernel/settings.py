@@ -109,6 +109,10 @@ class Settings(BaseSettings):
         description="Per client and address, on /oauth/token: all of them at once if need be,"
         " then refilled evenly. 0 switches the limit off (as in the demo).",
     )
+    audit_seal_seconds: Annotated[float, Field(ge=0)] = Field(
+        10,
+        description="How often a server seals new traces. 0: never; run `snp audit seal --watch`.",
+    )
     read_only: bool = Field(
         False, description="Refuse every change with 503, during a migration or a restore."
     )

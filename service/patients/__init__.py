@@ -2,7 +2,9 @@
 
 Nothing else stores a name, a phone or a birth date. A file is readable by the organizations that
 opened it or booked on it, and by the doctor's side of its bookings; for everyone else it does not
-exist. Events: patient_file.opened, patient_file.amended (names of members, never values).
+exist, unless it is opened for a reason of a closed list (break-glass), which is traced as such.
+Every reading leaves a trace in the statement that reads. Events: patient_file.opened,
+patient_file.amended (names of members, never values).
 """
 
 from service.patients import parts
@@ -16,7 +18,7 @@ from service.patients.schemas import (
     PatientOut,
     patient_members,
 )
-from service.patients.usecases import lock, read, set_care
+from service.patients.usecases import check_readable, lock, set_care
 
 __all__ = [
     "Age",
@@ -26,11 +28,11 @@ __all__ = [
     "PatientFileNotFound",
     "PatientIn",
     "PatientOut",
+    "check_readable",
     "lock",
     "own_key",
     "parts",
     "patient_members",
-    "read",
     "reader",
     "seal",
     "set_care",

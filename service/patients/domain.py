@@ -1,13 +1,17 @@
 """The patient file: the minimum needed to be received. Pure."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from uuid import UUID
 
+from service.audit import Trace
 from service.kernel.crypto import Vault, normalised
 from service.kernel.errors import FieldError, Invalid, NotFound
+
+ACCESSES_AT_MOST = 10_000
 
 
 class IdentityStatus(StrEnum):
@@ -29,7 +33,7 @@ class Sex(StrEnum):
 
 
 class Purpose(StrEnum):
-    """Why somebody searches a patient; kept in the event of the search."""
+    """Why somebody searches a patient; kept in the trace of the search."""
 
     REGULATION = "regulation"
     CARE = "care"
@@ -110,13 +114,23 @@ class PatientFile:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """An exact search: name with birth date, phone, case id or INS; the first that is given."""
+    """An exact search: name with birth date, phone, case id, INS or the file's own id."""
 
     family_name: str | None = None
     birth_date: date | None = None
     phone: str | None = None
     case_id: str | None = None
     ins: str | None = None
+    file_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accesses:
+    """Who read and changed a file, newest first, with the names of their organizations."""
+
+    zone: str
+    traces: Sequence[Trace]
+    organizations: Mapping[UUID, str]
 
 
 def check_qualified(before: str, after: str, ins: str | None) -> None:

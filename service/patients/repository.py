@@ -1,6 +1,6 @@
 """Every SQL statement of the room; the only place where an identity is sealed and opened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import (
     ColumnElement,
     LargeBinary,
+    Select,
     Text,
     Uuid,
     func,
@@ -16,14 +17,16 @@ from sqlalchemy import (
     update,
 )
 
+from service.audit import BreakGlass
+from service.audit import parts as traces
 from service.directory import parts as directory
 from service.identity import BOOKERS, Actor
 from service.kernel.crypto import Vault, normalised
 from service.kernel.db import UnitOfWork
 from service.kernel.prepared import Row
-from service.kernel.sql import bind, snp_now, uuids
+from service.kernel.sql import bind, snp_now, texts, uuids
 from service.patients import parts
-from service.patients.domain import Patient, PatientFile, Wanted
+from service.patients.domain import Patient, PatientFile, Purpose, Wanted
 from service.patients.tables import patient_files
 
 _f = patient_files.c
@@ -103,17 +106,54 @@ async def add(
 
 
 _COLUMNS = (patient_files, directory.zone_of(_f.territory))
-_READ = select(*_COLUMNS).where(_f.id == bind("file_id", Uuid), parts.readable())
+_THIS = _f.id == bind("file_id", Uuid)
+_READ = select(*_COLUMNS).where(_THIS, parts.readable())
 _LOCK = _READ.with_for_update()
+_READABLE = select(_f.id).where(_THIS, parts.readable())
+
+
+def _shown(operation: str, found: Select[Any], **how: bool) -> Select[Any]:
+    """What is found, newest first, with the trace that it was shown."""
+    rows = found.cte("found")
+    return select(rows).order_by(rows.c.id.desc()).add_cte(traces.shown(operation, rows, **how))
+
+
+_SHOW = _shown("patients.read", _READ)
+
+
+_ACCESSES = _shown(
+    "patients.accesses",
+    select(_f.id, _f.territory, directory.zone_of(_f.territory)).where(_THIS, parts.readable()),
+)
+
+
+async def zone_for_accesses(uow: UnitOfWork, actor: Actor, file_id: UUID) -> str | None:
+    """Return the zone of a file that the caller may read; trace that its accesses are shown."""
+    values = {"file_id": file_id, **reader(actor), **traces.who(actor, purpose="patient_rights")}
+    row = (await uow.single(_ACCESSES, values)).mappings().one_or_none()
+    return None if row is None else row["zone"]
+
+
+async def is_readable(uow: UnitOfWork, actor: Actor, file_id: UUID) -> bool:
+    """Tell whether the caller may read a file; nothing of it is shown."""
+    rows = await uow.single(_READABLE, {"file_id": file_id, **reader(actor)})
+    return rows.first() is not None
 
 
 async def find(
     uow: UnitOfWork, actor: Actor, file_id: UUID, *, lock: bool = False
 ) -> PatientFile | None:
-    """Return a file that the caller may read."""
+    """Return a file that the caller may read and has changed, or is about to: its event tells."""
     values = {"file_id": file_id, **reader(actor)}
     result = await (uow.execute(_LOCK, values) if lock else uow.single(_READ, values))
     row = result.mappings().one_or_none()
+    return None if row is None else _file(uow.vault, row)
+
+
+async def show(uow: UnitOfWork, actor: Actor, file_id: UUID) -> PatientFile | None:
+    """Return a file that the caller may read, and trace it."""
+    values = {"file_id": file_id, **reader(actor), **traces.who(actor)}
+    row = (await uow.single(_SHOW, values)).mappings().one_or_none()
     return None if row is None else _file(uow.vault, row)
 
 
@@ -148,28 +188,56 @@ async def amend(uow: UnitOfWork, file_id: UUID, patient: Patient) -> None:
     )
 
 
-def _search(condition: ColumnElement[bool]) -> Any:
-    return (
-        select(*_COLUMNS)
-        .where(condition, parts.readable())
-        .order_by(_f.id.desc())
-        .limit(FOUND_AT_MOST)
-    )
-
-
-_SEARCHES = {
-    "ins_index": _search(_f.ins_index == bind("ins_index", LargeBinary)),
-    "phone_index": _search(_f.phone_index == bind("phone_index", LargeBinary)),
-    "name_birth_index": _search(_f.name_birth_index == bind("name_birth_index", LargeBinary)),
-    "case_id": _search(_f.case_id == bind("case_id", Text)),
+_WAYS: Mapping[str, ColumnElement[bool]] = {
+    "file_id": _THIS,
+    "ins_index": _f.ins_index == bind("ins_index", LargeBinary),
+    "phone_index": _f.phone_index == bind("phone_index", LargeBinary),
+    "name_birth_index": _f.name_birth_index == bind("name_birth_index", LargeBinary),
+    "case_id": _f.case_id == bind("case_id", Text),
 }
 
 
-async def search(uow: UnitOfWork, actor: Actor, wanted: Wanted) -> list[PatientFile]:
+def _search(operation: str, *conditions: ColumnElement[bool], **how: bool) -> Select[Any]:
+    found = select(*_COLUMNS).where(*conditions).order_by(_f.id.desc()).limit(FOUND_AT_MOST)
+    return _shown(operation, found, always=True, **how)
+
+
+_SEARCHES = {
+    way: _search("patients.search", condition, parts.readable()) for way, condition in _WAYS.items()
+}
+# The glass is broken within the caller's territories only.
+_HERE = _f.territory == func.any(texts("trace_territories"))
+_BREAK_GLASS = {
+    way: _search("patients.break_glass", condition, _HERE, break_glass=True)
+    for way, condition in _WAYS.items()
+}
+
+
+async def search(
+    uow: UnitOfWork, actor: Actor, wanted: Wanted, purpose: Purpose
+) -> list[PatientFile]:
     """Return the files that match exactly and that the caller may read, newest first."""
-    values = {**_indexes(uow.vault, wanted), "case_id": wanted.case_id}
-    by = next(name for name in _SEARCHES if values[name] is not None)
-    rows = await uow.single(_SEARCHES[by], {by: values[by], **reader(actor)})
+    who = {**reader(actor), **traces.who(actor, purpose=purpose)}
+    return await _matching(uow, _SEARCHES, wanted, who)
+
+
+async def break_glass(
+    uow: UnitOfWork, actor: Actor, wanted: Wanted, reason: BreakGlass
+) -> list[PatientFile]:
+    """Return the files of the caller's territories that match exactly, newest first."""
+    return await _matching(uow, _BREAK_GLASS, wanted, traces.who(actor, break_glass=reason))
+
+
+async def _matching(
+    uow: UnitOfWork, ways: Mapping[str, Select[Any]], wanted: Wanted, who: Mapping[str, Any]
+) -> list[PatientFile]:
+    values: dict[str, Any] = {
+        **_indexes(uow.vault, wanted),
+        "case_id": wanted.case_id,
+        "file_id": wanted.file_id,
+    }
+    by = next(name for name in ways if values[name] is not None)
+    rows = await uow.single(ways[by], {by: values[by], **who})
     return [_file(uow.vault, row) for row in rows.mappings()]
 
 

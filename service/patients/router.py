@@ -1,24 +1,30 @@
 """HTTP: patient files. Identity travels in bodies only, never in a URL."""
 
+from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Header, Response
 
-from service.identity.http import CurrentActor, Guarded, refusals
+from service.audit.http import Traced
+from service.identity.http import CurrentActor, refusals
 from service.kernel.errors import PreconditionFailed
 from service.kernel.http.deps import IdempotentOnce, IfMatch, Uow, tag
 from service.patients import usecases
 from service.patients.domain import PatientFileNotFound, PatientInvalid
 from service.patients.schemas import (
+    AccessesOut,
+    BreakGlassIn,
     PatientFileOut,
     PatientFilesOut,
     PatientIn,
     PatientPatch,
     PatientSearch,
+    accesses_csv,
+    accesses_out,
     file_out,
 )
 
-router = APIRouter(prefix="/v1", tags=["patients"], route_class=Guarded)
+router = APIRouter(prefix="/v1", tags=["patients"], route_class=Traced)
 
 
 @router.post(
@@ -47,6 +53,48 @@ async def search(uow: Uow, actor: CurrentActor, body: PatientSearch) -> PatientF
     """Find files that I may read: by name and birth date, phone, case id or INS. At most 20."""
     found = await usecases.search(uow, actor, body.wanted(), body.purpose)
     return PatientFilesOut(items=[file_out(file) for file in found])
+
+
+@router.post(
+    "/patient-files/break-glass", operation_id="patients.break_glass", responses=refusals()
+)
+async def break_glass(uow: Uow, actor: CurrentActor, body: BreakGlassIn) -> PatientFilesOut:
+    """Open files of my territories that I may not see, for a reason of the list. At most 20.
+
+    Each use is traced as such, told in the log, and listed by `GET /v1/audit-events`. The right to
+    read the file afterwards does not come with it.
+    """
+    found = await usecases.break_glass(uow, actor, body.wanted(), body.reason)
+    return PatientFilesOut(items=[file_out(file) for file in found])
+
+
+@router.get(
+    "/patient-files/{file_id}/accesses",
+    operation_id="patients.accesses",
+    response_model=AccessesOut,
+    responses={
+        200: {"content": {"text/csv": {"schema": {"type": "string"}}}, "description": "Accesses."},
+        **refusals(PatientFileNotFound),
+    },
+)
+async def accesses(
+    uow: Uow,
+    actor: CurrentActor,
+    file_id: UUID,
+    accept: Annotated[str, Header(include_in_schema=False)] = "*/*",
+) -> AccessesOut | Response:
+    """List who read and changed a file and its bookings: for its patient, who asks.
+
+    `Accept: text/csv` gives the same with French words, to be handed over.
+    """
+    found = await usecases.accesses(uow, actor, file_id)
+    if accept.lower().startswith("text/csv"):
+        return Response(
+            accesses_csv(found),
+            media_type="text/csv",
+            headers={"Content-Disposition": 'attachment; filename="acces.csv"'},
+        )
+    return accesses_out(file_id, found)
 
 
 @router.get(

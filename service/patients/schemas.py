@@ -1,5 +1,7 @@
 """JSON shapes of the room."""
 
+import csv
+import io
 import re
 from datetime import date, datetime
 from typing import Annotated, Any, Self
@@ -9,10 +11,13 @@ from email_validator import EmailNotValidError, validate_email
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from service.audit import BreakGlass, Trace
+from service.audit import reference as labels
 from service.directory import phone_number, reference, rpps_number
 from service.kernel import clock
 from service.kernel.http.shapes import Answer, Body, local
 from service.patients.domain import (
+    Accesses,
     IdentityStatus,
     Patient,
     PatientFile,
@@ -151,21 +156,12 @@ class PatientPatch(_Members):
         return {name: getattr(self, name) for name in self.model_fields_set}
 
 
-class PatientSearch(Body):
-    """Exact search after normalisation, by one of the four ways; never a list of everybody."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [{"family_name": "Exemple", "birth_date": "1980-01-01", "purpose": "care"}]
-        }
-    )
-
+class _Search(Body):
     family_name: Name | None = None
     birth_date: BirthDate | None = None
     phone: Phone | None = None
     case_id: CaseId | None = None
     ins: Ins | None = None
-    purpose: Purpose
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:
@@ -173,7 +169,8 @@ class PatientSearch(Body):
             raise PydanticCustomError(
                 "name_and_birth_date", "A family name is searched with a birth date."
             )
-        ways = (self.family_name, self.phone, self.case_id, self.ins)
+        wanted = self.wanted()
+        ways = (wanted.family_name, wanted.phone, wanted.case_id, wanted.ins, wanted.file_id)
         if sum(way is not None for way in ways) != 1:
             raise PydanticCustomError(
                 "one_way", "Search by family_name and birth_date, or phone, or case_id, or ins."
@@ -182,7 +179,41 @@ class PatientSearch(Body):
 
     def wanted(self) -> Wanted:
         """Return the search as the use cases want it."""
-        return Wanted(**self.model_dump(exclude={"purpose"}))
+        return Wanted(**self.model_dump(exclude={"purpose", "reason"}))
+
+
+class PatientSearch(_Search):
+    """Exact search after normalisation, by one of the four ways; never a list of everybody."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"family_name": "Exemple", "birth_date": "1980-01-01", "purpose": "care"}]
+        }
+    )
+
+    purpose: Purpose
+
+
+class BreakGlassIn(_Search):
+    """A search among files that I may not see, for a reason that is traced and looked after.
+
+    By one of the four ways of a search, or by the file's id.
+    """
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "family_name": "Exemple",
+                    "birth_date": "1980-01-01",
+                    "reason": "vital_emergency",
+                }
+            ]
+        }
+    )
+
+    file_id: UUID | None = None
+    reason: BreakGlass
 
 
 class PatientOut(Answer):
@@ -236,3 +267,88 @@ def file_out(file: PatientFile) -> PatientFileOut:
         updated_at=local(file.updated_at, file.zone),
         **patient_members(file.patient),
     )
+
+
+class AccessOut(Answer):
+    """One access to a file or to a booking on it."""
+
+    occurred_at: datetime = Field(description="In the territory's zone.")
+    operation: str
+    label: str = Field(description="The operation in French.")
+    result: str = Field(description="`shown`, `done`, or the code of the refusal.")
+    organization_id: UUID | None
+    organization: str | None = Field(description="Its name.")
+    role: str | None
+    person: dict[str, str] | None = Field(description="As the software asserts, not proven.")
+    purpose: str | None
+    break_glass: str | None = Field(description="Why it was opened though it was not visible.")
+
+
+class AccessesOut(Answer):
+    """Who read and changed a patient's file and bookings, newest first."""
+
+    patient_file_id: UUID
+    items: list[AccessOut] = Field(description="At most 10 000.")
+
+
+def accesses_out(file_id: UUID, found: Accesses) -> AccessesOut:
+    """Render accesses as JSON."""
+    items = [
+        AccessOut(
+            occurred_at=local(trace.occurred_at, found.zone),
+            operation=trace.operation,
+            label=labels.OPERATIONS.get(trace.operation, trace.operation),
+            result=trace.result,
+            organization_id=trace.organization_id,
+            organization=_organization(found, trace),
+            role=trace.role,
+            person=dict(trace.person) if trace.person else None,
+            purpose=trace.purpose,
+            break_glass=trace.break_glass,
+        )
+        for trace in found.traces
+    ]
+    return AccessesOut(patient_file_id=file_id, items=items)
+
+
+def _organization(found: Accesses, trace: Trace) -> str | None:
+    return found.organizations.get(trace.organization_id) if trace.organization_id else None
+
+
+_TITLES = (
+    "Date et heure",
+    "Action",
+    "Résultat",
+    "Structure",
+    "Fonction",
+    "Personne déclarée",
+    "Finalité",
+    "Accès d’urgence",
+)
+
+
+def accesses_csv(found: Accesses) -> str:
+    """Render accesses for a French spreadsheet, to be handed to the patient."""
+    sheet = io.StringIO()
+    writer = csv.writer(sheet, delimiter=";", lineterminator="\r\n")
+    writer.writerow(_TITLES)
+    for trace in found.traces:
+        person = trace.person or {}
+        names = (person.get("given_name"), person.get("family_name"))
+        row = (
+            f"{local(trace.occurred_at, found.zone):%d/%m/%Y %H:%M:%S}",
+            labels.OPERATIONS.get(trace.operation, trace.operation),
+            labels.RESULTS.get(trace.result, labels.REFUSED),
+            _organization(found, trace),
+            labels.ROLES.get(trace.role or "", trace.role),
+            " ".join(name for name in names if name) or person.get("id"),
+            labels.PURPOSES.get(trace.purpose or "", trace.purpose),
+            labels.BREAK_GLASS.get(trace.break_glass or "", trace.break_glass),
+        )
+        writer.writerow(map(_cell, row))
+    return f"\ufeff{sheet.getvalue()}"
+
+
+def _cell(text: str | None) -> str:
+    """A text is no formula, whatever the software that asserted it put there."""
+    return f"'{text}" if text and text[0] in "=+-@\t\r" else text or ""

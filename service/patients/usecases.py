@@ -5,6 +5,10 @@ from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
+import structlog
+
+from service import audit, directory
+from service.audit import BreakGlass
 from service.identity import Actor
 from service.kernel import events
 from service.kernel.db import UnitOfWork
@@ -13,6 +17,8 @@ from service.kernel.ids import new_id
 from service.kernel.versions import Expected
 from service.patients import repository
 from service.patients.domain import (
+    ACCESSES_AT_MOST,
+    Accesses,
     Patient,
     PatientFile,
     PatientFileNotFound,
@@ -21,6 +27,8 @@ from service.patients.domain import (
     Wanted,
     check_qualified,
 )
+
+log = structlog.get_logger()
 
 
 async def open_file(uow: UnitOfWork, actor: Actor, patient: Patient) -> PatientFile:
@@ -31,15 +39,24 @@ async def open_file(uow: UnitOfWork, actor: Actor, patient: Patient) -> PatientF
     await events.record(
         uow, actor.origin, "patient_file.opened", file_id, territory=territory, data={}
     )
-    return await read(uow, actor, file_id)
+    return _there(await repository.find(uow, actor, file_id))
 
 
-async def read(uow: UnitOfWork, actor: Actor, file_id: UUID) -> PatientFile:
-    """Return a file. Refusals: `patient-file-not-found`."""
-    found = await repository.find(uow, actor, file_id)
+def _there(found: PatientFile | None) -> PatientFile:
     if found is None:
         raise PatientFileNotFound
     return found
+
+
+async def read(uow: UnitOfWork, actor: Actor, file_id: UUID) -> PatientFile:
+    """Return a file; the same statement traces who read it. Refusals: `patient-file-not-found`."""
+    return _there(await repository.show(uow, actor, file_id))
+
+
+async def check_readable(uow: UnitOfWork, actor: Actor, file_id: UUID) -> None:
+    """Refuse a file that the caller may not read: `patient-file-not-found`."""
+    if not await repository.is_readable(uow, actor, file_id):
+        raise PatientFileNotFound
 
 
 async def amend(
@@ -54,9 +71,7 @@ async def amend(
     The event names the members that changed, never their values. Refusals:
     `patient-file-not-found`, `version-mismatch`, `patient-invalid`.
     """
-    found = await repository.find(uow, actor, file_id, lock=True)
-    if found is None:
-        raise PatientFileNotFound
+    found = _there(await repository.find(uow, actor, file_id, lock=True))
     expected.check(found.version, required=False)
     patient = replace(found.patient, **changes)
     if patient.birth_date is None and patient.age is None:
@@ -73,7 +88,7 @@ async def amend(
         territory=found.territory,
         data={"members": sorted(changes)},
     )
-    return await read(uow, actor, file_id)
+    return _there(await repository.find(uow, actor, file_id))
 
 
 async def search(
@@ -81,18 +96,41 @@ async def search(
 ) -> list[PatientFile]:
     """Return at most 20 readable files that match exactly after normalisation, newest first.
 
-    The trace keeps why and how many, never what was searched.
+    The trace keeps why and which were found, never what was searched.
     """
-    found = await repository.search(uow, actor, wanted)
-    await events.record(
-        uow,
-        actor.origin,
-        "patient_file.searched",
-        actor.grant_id,
-        territory=actor.territories[0],
-        data={"purpose": purpose, "found": [str(file.id) for file in found]},
+    return await repository.search(uow, actor, wanted, purpose)
+
+
+async def break_glass(
+    uow: UnitOfWork, actor: Actor, wanted: Wanted, reason: BreakGlass
+) -> list[PatientFile]:
+    """Return at most 20 files of the caller's territories, though it may not see them.
+
+    For a reason of the closed list, traced as such and told in the log: somebody looks after it.
+    """
+    found = await repository.break_glass(uow, actor, wanted, reason)
+    log.warning(
+        "break_glass",
+        reason=reason,
+        role=actor.role,
+        organization_id=str(actor.organization_id),
+        client_id=str(actor.client_id),
+        found=len(found),
     )
     return found
+
+
+async def accesses(uow: UnitOfWork, actor: Actor, file_id: UUID) -> Accesses:
+    """Return who read and changed a readable file and its bookings: an answer to its patient.
+
+    At most 10 000, newest first; asking is traced itself. Refusals: `patient-file-not-found`.
+    """
+    zone = await repository.zone_for_accesses(uow, actor, file_id)
+    if zone is None:
+        raise PatientFileNotFound
+    found = await audit.accesses(uow, file_id, ACCESSES_AT_MOST)
+    ids = {trace.organization_id for trace in found if trace.organization_id}
+    return Accesses(zone, found, await directory.organization_names(uow, sorted(ids)))
 
 
 async def lock(uow: UnitOfWork, file_id: UUID) -> None:

@@ -98,6 +98,9 @@ class Land:
             answer = await self.http.post("/v1/bookings", headers=headers, json=body)
             assert answer.status_code == 201, answer.text
         await asyncio.sleep(0.01)  # the driver tells a little later
+        connection = await asyncpg.connect(self.urls.superuser)
+        await connection.execute("TRUNCATE access_log")  # each statement leaves its trace again
+        await connection.close()
         return [
             (text, values)
             for text, values in self.sent
@@ -164,6 +167,8 @@ async def _explain(
     """Plan statements as the application does once they are prepared."""
     connection = await asyncpg.connect(land.urls.app)
     plans = []
+    undone = connection.transaction()
+    await undone.start()
     try:
         await connection.execute(f"SET plan_cache_mode = force_{mode}_plan")
         for text, values in statements:
@@ -179,6 +184,7 @@ async def _explain(
             await connection.execute("DEALLOCATE told")
             plans.append(found)
     finally:
+        await undone.rollback()
         await connection.close()
     return plans
 

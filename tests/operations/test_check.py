@@ -197,7 +197,7 @@ async def test_keys_are_registered(installed: Installed, keys: Keys, tmp_path: P
     assert "token is another one" in told
     assert run(more, "keys", "register") == (
         0,
-        "Registered: encryption 1, encryption 2, index, server, token.\n",
+        "Registered: audit, encryption 1, encryption 2, index, server, token.\n",
     )
     assert run(more, "check")[0] == 0
     code, told = run(keys, "check")

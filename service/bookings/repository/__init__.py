@@ -10,7 +10,16 @@ from service.bookings.repository.changing import (
     sent_to_emergency,
 )
 from service.bookings.repository.elsewhere import booked_elsewhere
-from service.bookings.repository.reading import find, find_moved, list_mine, overlapping, own_on
+from service.bookings.repository.reading import (
+    find,
+    find_moved,
+    list_mine,
+    of_file,
+    overlapping,
+    own_on,
+    show,
+    show_moved,
+)
 from service.bookings.repository.taking import book, full, give_back, take_seat
 
 __all__ = [
@@ -26,9 +35,12 @@ __all__ = [
     "lock",
     "lock_slots",
     "move",
+    "of_file",
     "overlapping",
     "own_on",
     "report",
     "sent_to_emergency",
+    "show",
+    "show_moved",
     "take_seat",
 ]

@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from service.audit import parts as traces
 from service.bookings.domain import Booking, BookingState, CancelledBy
 from service.bookings.tables import bookings
 from service.directory import parts as directory
@@ -153,10 +154,27 @@ _ANY = _read().where(_b.id == bind("booking_id", Uuid))
 _FIND = _ANY.where(or_(_requester(), _doctor()))
 
 
+def _shown(operation: str, found: Select[Any], *, page: bool = False) -> Select[Any]:
+    """What is found, newest first, with the trace that it was shown.
+
+    The last row of a `page` only tells that there is a next one.
+    """
+    rows = found.cte("found")
+    newest = select(rows).order_by(rows.c.id.desc())
+    seen = newest.limit(bind("limit", Integer) - 1).subquery("seen") if page else rows
+    return newest.add_cte(traces.shown(operation, seen))
+
+
+_SHOW = _shown("bookings.read", _FIND)
+
+
 async def find(
     uow: UnitOfWork, actor: Actor, booking_id: UUID
 ) -> tuple[Booking, bool, bool] | None:
-    """Return a booking of the caller's, and whether on the requester's and the doctor's side."""
+    """Return a booking of the caller's, and whether on the requester's and the doctor's side.
+
+    For who has changed it or is about to: its event tells.
+    """
     row = (
         (await uow.single(_FIND, {"booking_id": booking_id, **slots.caller(actor)}))
         .mappings()
@@ -168,10 +186,35 @@ async def find(
     return booking, row["requester_side"], row["doctor_side"]
 
 
+async def show(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking | None:
+    """Return a booking of the caller's, and trace that it was shown."""
+    values = {"booking_id": booking_id, **slots.caller(actor), **traces.who(actor)}
+    row = (await uow.single(_SHOW, values)).mappings().one_or_none()
+    return None if row is None else booking_of(uow.vault, row, patient=True)
+
+
 async def find_moved(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking:
     """Return a booking that the caller has just moved, maybe to a doctor it does not act for."""
     row = (await uow.execute(_ANY, {"booking_id": booking_id, **slots.caller(actor)})).mappings()
     return booking_of(uow.vault, row.one(), patient=True)
+
+
+_SHOW_MOVED = _shown("bookings.read", _ANY)
+
+
+async def show_moved(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking:
+    """Return a booking that the caller moved before, and trace that it was shown."""
+    values = {"booking_id": booking_id, **slots.caller(actor), **traces.who(actor)}
+    row = (await uow.single(_SHOW_MOVED, values)).mappings().one()
+    return booking_of(uow.vault, row, patient=True)
+
+
+_OF_FILE = select(_b.id).where(_b.patient_file_id == bind("file_id", Uuid))
+
+
+async def of_file(uow: UnitOfWork, file_id: UUID) -> list[UUID]:
+    """Return every booking on a file."""
+    return list((await uow.single(_OF_FILE, {"file_id": file_id})).scalars())
 
 
 _FILTERS: Mapping[str, ColumnElement[bool]] = {
@@ -212,20 +255,22 @@ def _list(shape: tuple[str, ...], *, doctor: bool) -> Select[Any]:
             newest(_of_centre()).subquery(),
         ]
     mine = union(*(select(branch.c.id) for branch in branches)).subquery()
-    return (
+    return _shown(
+        "bookings.list",
         _read()
         .where(_b.id.in_(select(mine.c.id)))
         .order_by(_b.id.desc())
-        .limit(bind("limit", Integer))
+        .limit(bind("limit", Integer)),
+        page=True,
     )
 
 
 async def list_mine(
     uow: UnitOfWork, actor: Actor, wanted: Mapping[str, Any], limit: int
 ) -> list[Booking]:
-    """Return the caller's bookings, newest first, one more than the page holds."""
+    """Return the caller's bookings, newest first, one more than the page holds; trace them."""
     given = {name: value for name, value in wanted.items() if value is not None}
-    values = {**slots.caller(actor), **given, "limit": limit + 1}
+    values = {**slots.caller(actor), **traces.who(actor), **given, "limit": limit + 1}
     rows = await uow.single(_list(tuple(given), doctor=actor.publishes), values)
     return [booking_of(uow.vault, row, patient=True) for row in rows.mappings()]
 

@@ -67,6 +67,7 @@ TAGS = (
     ("calls", "The call, its call-backs, outcomes and closure."),
     ("needs", "What nobody had room for."),
     ("bookings", "A patient on a slot, and what happened."),
+    ("audit", "Who saw and changed what."),
     ("analytics", "Figures computed from the rows."),
     ("operations", "Health."),
 )

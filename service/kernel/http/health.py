@@ -1,14 +1,19 @@
 """Health: alive, and ready to serve."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Literal
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel
 from sqlalchemy import text
 
+from service.kernel.db import UnitOfWork
 from service.kernel.errors import DomainError
 from service.kernel.migrations import head
+
+# What a room says of itself: whether it can serve, and how it is.
+RoomCheck = Callable[[UnitOfWork], Awaitable[tuple[bool, str]]]
 
 router = APIRouter(prefix="/health", tags=["operations"])
 
@@ -21,7 +26,7 @@ _CHECK = text(
 
 
 class Health(BaseModel):
-    """`pass`, or `fail` with the checks that say why."""
+    """`pass`, or `fail` with the checks that say why. `audit`: how far traces are sealed."""
 
     status: Literal["pass", "fail"]
     checks: dict[str, str] = {}
@@ -40,8 +45,7 @@ async def live() -> Health:
 )
 async def ready(request: Request, response: Response) -> Health:
     """Tell whether requests can be served: database, schema, and a role that protects it."""
-    checks = await _checks(request)
-    failed = any(check != "pass" for check in checks.values())
+    failed, checks = await _checks(request)
     if failed:
         response.status_code = 503
         response.headers["Retry-After"] = "2"
@@ -50,18 +54,28 @@ async def ready(request: Request, response: Response) -> Health:
     return Health(status="fail" if failed else "pass", checks=checks)
 
 
-async def _checks(request: Request) -> dict[str, str]:
+async def _checks(request: Request) -> tuple[bool, dict[str, str]]:
     try:
         async with asyncio.timeout(6), request.app.state.database.unit_of_work() as uow:
-            row = (await uow.single(_CHECK)).one()
+            return await _ask(uow, request.app.state.room_checks)
     except TimeoutError:
-        return {"database": "no answer within 6 seconds"}
+        return True, {"database": "no answer within 6 seconds"}
     except DomainError as refusal:
-        return {"database": str(refusal)}
+        return True, {"database": str(refusal)}
     except Exception as defect:  # noqa: BLE001  readiness reports whatever is wrong
-        return {"database": type(defect).__name__}
-    return {
+        return True, {"database": type(defect).__name__}
+
+
+async def _ask(uow: UnitOfWork, rooms: Mapping[str, RoomCheck]) -> tuple[bool, dict[str, str]]:
+    row = (await uow.single(_CHECK)).one()
+    checks = {
         "database": "pass" if not row.replica else "read-only replica",
         "schema": "pass" if row.revision == _HEAD else f"at {row.revision}, code wants {_HEAD}",
         "role": "pass" if not row.superuser else "superuser: use the role snp_app",
     }
+    failed = any(check != "pass" for check in checks.values())
+    if row.revision == _HEAD:
+        for name, check in rooms.items():
+            well, checks[name] = await check(uow)
+            failed = failed or not well
+    return failed, checks
