@@ -1,5 +1,6 @@
 """The rehearsal of docs/operations.md: dump, restore into a new database, and the keys apart."""
 
+import asyncio
 import importlib.metadata
 import json
 import subprocess
@@ -10,9 +11,12 @@ import pytest
 import pytest_asyncio
 from pydantic import SecretStr
 
+from service.audit import seal
+from service.audit.tasks import verify
 from service.kernel import embedded
 from service.kernel.crypto import Keys, KeysError
 from service.kernel.ids import new_id
+from service.kernel.migrations import upgrade
 from service.main import create_app
 from tests.bookings.test_book import booked
 from tests.conftest import Server
@@ -81,6 +85,8 @@ async def test_what_is_restored_is_read_with_the_keys_and_only_with_them(
         path = f"/v1/bookings/{(await booked(regulator, slot, patient_file=who))['id']}"
         before = (await regulator.get(path)).json()
         assert "Retrouvée" in json.dumps(before, ensure_ascii=False)
+        noted = await seal(database)
+        assert noted.seals
 
     dump = tmp_path / "snp.dump"
     await _restore(installed, empty, dump)
@@ -99,7 +105,8 @@ async def test_what_is_restored_is_read_with_the_keys_and_only_with_them(
     assert not errors(found)
     assert found["identities"].told == "The keys read and find them."
 
-    async with serving(make_settings(empty.app)) as (client, _):
+    await asyncio.to_thread(upgrade, empty.owner)
+    async with serving(make_settings(empty.app)) as (client, database):
         regulator.http = doctor.http = client
         assert (await client.get("/health/ready")).json()["status"] == "pass"
         await regulator.sign_in()
@@ -107,6 +114,8 @@ async def test_what_is_restored_is_read_with_the_keys_and_only_with_them(
         # It is a whole database: life goes on in it.
         await doctor.sign_in()
         await booked(regulator, await doctor.publish(soon(5)))
+        assert (await seal(database)).seals
+        assert (await verify(database, bytes.fromhex(noted.head))).findings == []
     await _other_keys(regulator, path, empty, make_settings, keys)
     found = await look(empty.app, keys=SecretStr(Keys.generate().model_dump_json()))
     assert errors(found) == {"identities", "fingerprints"}
