@@ -7,7 +7,8 @@ container must not load the whole service every few seconds.
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -220,6 +221,47 @@ def register_keys() -> None:
     from service.kernel import checks
 
     typer.echo(f"Registered: {', '.join(_in_database(checks.register))}.")
+
+
+@keys.command("add")
+def add_key(
+    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The keys of today.")],
+    new_file: Annotated[Path, typer.Argument(help="A new file with one encryption key more.")],
+) -> None:
+    """Add an encryption key. In the new file nobody writes with it yet: `writes_with` says so.
+
+    1. Back the new file up, and restart every server with it.
+    2. Take the line `writes_with` out, and restart every server again.
+    3. `snp keys rotate`.
+    """
+    from service.kernel.crypto import load_keys, write_keys
+
+    added = load_keys(Settings(keys_file=file, keys=None)).with_another()
+    try:
+        write_keys(new_file, added)
+    except FileExistsError:
+        raise Refused(f"{new_file} exists already: keys are never overwritten.") from None
+    typer.echo(f"{new_file} has encryption key {max(added.encryption)}: back it up.")
+
+
+@keys.command("rotate")
+def rotate_keys(
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of a transaction.")] = 200,
+) -> None:
+    """Encrypt everything anew with the key that writes, while servers serve.
+
+    May be cut off at any moment, and goes on when it is run again. Every server must have been
+    restarted with the newest keys file before.
+    """
+    from service.kernel import rotation
+    from service.schema import metadata
+
+    with _bar("rows") as told:
+        done = _with_database(lambda d: rotation.rotate(d, metadata, told, batch=batch))
+    typer.echo(f"{done.rows} rows encrypted anew: everything is under key {done.key}.")
+    if done.unneeded:
+        numbers = ", ".join(map(str, done.unneeded))
+        typer.echo(f"No row needs {numbers}: take it out of the keys file, and keep a copy apart.")
 
 
 @clients.command("create")
@@ -654,6 +696,25 @@ def _with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
             await database.dispose()
 
     return asyncio.run(run())
+
+
+@contextmanager
+def _bar(unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Show a bar on a terminal's standard error; elsewhere, nothing."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as shown:
+        task = shown.add_task("", total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

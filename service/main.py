@@ -58,19 +58,24 @@ def _background(settings: Settings, database: Database) -> Iterator[Coroutine[No
         yield keep_sealed(database, settings.audit_seal_seconds)
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
-    """Build the application. Refuses with `KeysError` when keys or database are not configured."""
-    settings = settings or Settings()
-    logs.configure(settings)
+def open_database(settings: Settings) -> Database:
+    """Open the configured database. Refuses with `KeysError` when it or its keys are missing."""
     vault = Vault(load_keys(settings))
     if settings.database_url is None:
         raise KeysError("No database: set SNP_DATABASE_URL, or use `snp demo`.")
-    database = Database(
+    return Database(
         settings.database_url.get_secret_value(),
         settings,
         vault,
         answer_seconds=settings.database_answer_seconds,
     )
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application. Refuses with `KeysError` when keys or database are not configured."""
+    settings = settings or Settings()
+    logs.configure(settings)
+    database = open_database(settings)
     listings = Listings()
 
     @asynccontextmanager
@@ -104,7 +109,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = database
     app.state.listings = listings
     app.state.room_checks = {"audit": traces.sealing}
-    app.state.tokens = Tokens(vault.token_key, settings.token_seconds)
+    app.state.tokens = Tokens(database.vault.token_key, settings.token_seconds)
     app.state.authenticators = Authenticators(settings)
     app.state.token_limit = RateLimit(settings.token_requests_per_minute)
     if settings.trusted_proxies:

@@ -3,6 +3,7 @@
 `snp serve` and `snp demo` both serve through here.
 """
 
+import asyncio
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,8 +15,9 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from service.kernel import checks
 from service.kernel.settings import Settings
-from service.main import create_app
+from service.main import create_app, open_database
 
 _DRAIN_SECONDS = 10
 # Longer than what clients keep an idle connection for: else we would close it just as they send.
@@ -126,8 +128,18 @@ def serve_with_workers(
         raise CannotListen("A server process could not start: its reason stands above.")
 
 
+async def _ensure_fit(settings: Settings) -> None:
+    """Refuse to serve with keys that are missing, or not those of the database."""
+    database = open_database(settings)
+    try:
+        await checks.ensure_fit(database)
+    finally:
+        await database.dispose()
+
+
 def run(settings: Settings, host: str, port: int, workers: int) -> None:
     """`snp serve`: listen, serve, and log both ends."""
+    asyncio.run(_ensure_fit(settings))
     with listen(host, port) as listener:
         where = address(listener)
 

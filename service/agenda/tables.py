@@ -9,7 +9,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     SmallInteger,
     Table,
     Text,
@@ -18,7 +17,7 @@ from sqlalchemy import (
     text,
 )
 
-from service.kernel.tables import Instant, metadata
+from service.kernel.tables import Instant, metadata, sealed
 
 slot_sessions = Table(
     "slot_sessions",
@@ -84,7 +83,7 @@ absences = Table(
     Column("starts_at", Instant, nullable=False),
     Column("ends_at", Instant, nullable=False),
     # Free text about the doctor: encrypted like an identity.
-    Column("reason", LargeBinary),
+    sealed("reason"),
     Column("slot_ids", ARRAY(Uuid), nullable=False),
     Column("booking_ids", ARRAY(Uuid), nullable=False),
     Column("client_id", Uuid),

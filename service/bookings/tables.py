@@ -17,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB, ExcludeConstraint
 
-from service.kernel.tables import Instant, metadata
+from service.kernel.tables import Instant, metadata, sealed
 
 bookings = Table(
     "bookings",
@@ -44,14 +44,14 @@ bookings = Table(
     Column("case_id", Text),
     Column("motive", Text),
     # Free text may name somebody: encrypted like an identity.
-    Column("reason_text", LargeBinary),
+    sealed("reason_text"),
     Column("overbooked", Boolean, nullable=False, server_default=text("false")),
-    Column("override_reason", LargeBinary),
+    sealed("override_reason"),
     Column("cancelled_by", Text),
     Column("cancelled_at", Instant),
-    Column("cancel_reason", LargeBinary),
+    sealed("cancel_reason"),
     Column("reported_at", Instant),
-    Column("report_detail", LargeBinary),
+    sealed("report_detail"),
     Column("sent_to_emergency", Boolean, nullable=False, server_default=text("false")),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),

@@ -15,12 +15,15 @@ from service.demo.indre import Dataset
 from service.kernel import installation
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import Conflict
+from service.kernel.wall import as_upkeep
 from service.schema import metadata
 
 Progress = Callable[[int, int], None]
 
 # Shipped with the product: there already, unless somebody emptied the table.
 _SHARED = "territories"
+# Row-level security takes no COPY.
+_WALLED = "patient_files"
 # Rows in any of these are somebody's work.
 _MUST_BE_EMPTY = (
     *("clients", "organizations", "practitioners", "locations"),
@@ -55,6 +58,7 @@ async def load(
     """
     await uow.execute(_PATIENTLY)
     await uow.execute(_ONE_AT_A_TIME)
+    await as_upkeep(uow)
     if await installation.dataset(uow) == data.name:
         return False
     await _ensure_empty(uow)
@@ -86,6 +90,9 @@ async def _ensure_empty(uow: UnitOfWork) -> None:
 async def _write(uow: UnitOfWork, table: str, rows: list[Row]) -> None:
     if table == _SHARED:
         await uow.execute(insert(metadata.tables[table]).on_conflict_do_nothing(), rows)
+        return
+    if table == _WALLED:
+        await uow.execute(insert(metadata.tables[table]), rows)
         return
     columns = tuple(rows[0])
     connection = await _driver(uow)

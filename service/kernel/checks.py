@@ -21,7 +21,9 @@ from service.kernel.errors import DomainError
 from service.kernel.installation import is_synthetic, key_fingerprints, register_keys
 from service.kernel.migrations import head
 from service.kernel.rights import Right, grants, rights
+from service.kernel.rotation import numbers_needed
 from service.kernel.settings import Settings
+from service.kernel.wall import as_upkeep
 
 _OLDEST_SERVER = 15
 _CLOCK_WARNING, _CLOCK_ERROR = timedelta(seconds=2), timedelta(seconds=30)
@@ -101,6 +103,7 @@ _SEALED = text(
         FROM patient_files WHERE family_name IS NOT NULL OR phone IS NOT NULL
         ORDER BY id DESC LIMIT 1)"""
 )
+_WALLED = text("SELECT row_security_active('patient_files')")
 _REGISTER = "If all of them are right, or were changed on purpose: snp keys register"
 
 
@@ -198,6 +201,8 @@ async def _in_database(
                 found.append(_lacks(missing))
             else:
                 found += await _contents(uow, row, with_keys=with_keys)
+                if with_keys and found[-1].level is not Level.ERROR:
+                    found.append(await _needed(uow, metadata))
     except DatabaseDefect as defect:
         found.append(_error("database", f"It refuses: {defect}."))
     except DomainError as refusal:
@@ -337,6 +342,8 @@ async def _contents(uow: UnitOfWork, row: Any, *, with_keys: bool) -> list[Findi
         return [_error("schema", f"At {revision}, this code wants {head()}: run snp migrate.")]
     found = [_ok("rights", "The role may do what the service needs.")]
     found.append(_ok("schema", f"At revision {revision}, the newest."))
+    if not _owns(row):
+        found.append(await _walled(uow))
     if await is_synthetic(uow):
         found.append(_warning("data", "Synthetic: invented people, and the figures say so."))
     else:
@@ -347,8 +354,16 @@ async def _contents(uow: UnitOfWork, row: Any, *, with_keys: bool) -> list[Findi
     return found
 
 
+async def _walled(uow: UnitOfWork) -> Finding:
+    if (await uow.single(_WALLED)).scalar_one():
+        return _ok("wall", "Row-level security keeps identities from who did not say who reads.")
+    told = "Nothing keeps identities from a statement that forgot its condition. As the owner"
+    return _error("wall", f"{told}: ALTER TABLE patient_files ENABLE ROW LEVEL SECURITY;")
+
+
 async def _fit(uow: UnitOfWork) -> Finding:
-    rows = (await uow.single(_SEALED)).all()
+    await as_upkeep(uow)
+    rows = (await uow.execute(_SEALED)).all()
     try:
         found = all(_is_found(uow.vault, row) for row in rows)
     except KeysError:
@@ -394,6 +409,40 @@ async def _known(uow: UnitOfWork) -> Finding:
     if new:
         return _warning("fingerprints", f"Not registered yet: {', '.join(new)}. {_REGISTER}.")
     return _ok("fingerprints", "The keys are those that were registered.")
+
+
+async def _needed(uow: UnitOfWork, metadata: MetaData) -> Finding:
+    """Look at every value's key: one that is missing may belong to a single row."""
+    needed, loaded, current = (
+        await numbers_needed(uow, metadata),
+        uow.vault.numbers,
+        uow.vault.current,
+    )
+    if needed - loaded:
+        told = f"Values need the encryption keys {_listed(needed - loaded)}, which are not loaded"
+        return _error("encryption", f"{told}: put them back.")
+    if needed - {current}:
+        told = f"Values are under the keys {_listed(needed)}, {current} writes"
+        return _warning("encryption", f"{told}: snp keys rotate, once every server knows it.")
+    if loaded - {current}:
+        told = f"No value needs the keys {_listed(loaded - {current})}"
+        return _ok("encryption", f"{told}: they may leave the file if nobody writes with them.")
+    return _ok("encryption", f"Every value is under the key that writes, {current}.")
+
+
+async def ensure_fit(database: Database) -> None:
+    """Refuse with `KeysError` to serve with keys that are not those of the database.
+
+    A database that does not answer, or has no schema yet, says nothing about keys: readiness tells.
+    """
+    try:
+        async with database.unit_of_work() as uow:
+            found = [await _fit(uow), await _known(uow)]
+    except (DomainError, DatabaseDefect, OSError):
+        return
+    for finding in found:
+        if finding.level is Level.ERROR:
+            raise KeysError(finding.told)
 
 
 async def register(uow: UnitOfWork) -> list[str]:

@@ -19,12 +19,13 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from service.kernel.settings import Settings
 
 _FORMAT = 1
 _KEY_BYTES = 32
+_HIGHEST = 255  # its number is one byte of each value
 _NONCE_BYTES = 12
 _SHORTEST = 2 + _NONCE_BYTES + 16  # an empty text, with its authentication tag
 
@@ -44,11 +45,20 @@ class Keys(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    encryption: dict[Annotated[int, Field(ge=1, le=255)], Key] = Field(min_length=1)
+    encryption: dict[Annotated[int, Field(ge=1, le=_HIGHEST)], Key] = Field(min_length=1)
+    # Which of them writes; by default the highest. While a new one is handed to one server after
+    # the other, the old one goes on writing: each server reads what the others write.
+    writes_with: int | None = None
     index: Key
     token: Key
     server: Key
     audit: Key | None = None
+
+    @model_validator(mode="after")
+    def _writes_with_one_of_them(self) -> Self:
+        if self.writes_with is not None and self.writes_with not in self.encryption:
+            raise ValueError("writes_with is none of the encryption keys")
+        return self
 
     @classmethod
     def generate(cls) -> Self:
@@ -59,6 +69,18 @@ class Keys(BaseModel):
             token=_random(),
             server=_random(),
             audit=_random(),
+        )
+
+    def with_another(self) -> Self:
+        """Add an encryption key of the next number, with which nobody writes yet."""
+        highest = max(self.encryption)
+        if highest == _HIGHEST:
+            raise KeysError(f"There is no encryption key above {_HIGHEST}.")
+        return self.model_copy(
+            update={
+                "encryption": {**self.encryption, highest + 1: _random()},
+                "writes_with": self.writes_with or highest,
+            }
         )
 
 
@@ -103,7 +125,7 @@ def write_keys(path: Path, keys: Keys) -> None:
     """Write the keys to a new file that only its owner may read. An existing file is kept."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(keys.model_dump_json(indent=2) + "\n")
+        file.write(keys.model_dump_json(indent=2, exclude_none=True) + "\n")
 
 
 class Vault:
@@ -114,7 +136,8 @@ class Vault:
             number: AESGCM(_derive(_decode(key), b"snp/column/v1"))
             for number, key in keys.encryption.items()
         }
-        self._current = max(self._aead)
+        self.current = keys.writes_with or max(self._aead)
+        self.numbers = frozenset(self._aead)
         self._index = _derive(_decode(keys.index), b"snp/blind-index/v1")
         self._fingerprint = _derive(_decode(keys.server), b"snp/fingerprint/v1")
         self._secret = _derive(_decode(keys.server), b"snp/client-secret/v1")
@@ -136,8 +159,8 @@ class Vault:
         if value is None:
             return None
         nonce = os.urandom(_NONCE_BYTES)
-        head = bytes((_FORMAT, self._current))
-        body = self._aead[self._current].encrypt(nonce, value.encode(), _place(column, row))
+        head = bytes((_FORMAT, self.current))
+        body = self._aead[self.current].encrypt(nonce, value.encode(), _place(column, row))
         return head + nonce + body
 
     def decrypt(self, stored: bytes | None, *, column: str, row: UUID) -> str | None:
@@ -153,6 +176,12 @@ class Vault:
             return self._aead[stored[1]].decrypt(nonce, body, _place(column, row)).decode()
         except InvalidTag:
             raise KeysError(f"A value of {column} does not decrypt with the loaded key.") from None
+
+    def encrypt_anew(self, stored: bytes | None, *, column: str, row: UUID) -> bytes | None:
+        """Return a stored value under the key that writes, if it is not already."""
+        if stored is None or stored[1] == self.current:
+            return stored
+        return self.encrypt(self.decrypt(stored, column=column, row=row), column=column, row=row)
 
     def blind_index(self, *values: str, purpose: str) -> bytes:
         """Index normalised values under a purpose, so that two purposes never compare equal."""

@@ -1,6 +1,6 @@
 """What kind of database this is: one row, written by the first migration."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import (
     Boolean,
@@ -60,6 +60,13 @@ async def mark_synthetic(uow: UnitOfWork, name: str) -> None:
 async def key_fingerprints(uow: UnitOfWork) -> dict[str, str]:
     """Return the fingerprints of the keys that belong to this database; none before `register`."""
     return dict((await uow.single(_FINGERPRINTS)).scalar_one())
+
+
+async def retire_keys(uow: UnitOfWork, names: Iterable[str]) -> None:
+    """Forget keys that no row needs any more: a keys file without them is then right."""
+    known = await key_fingerprints(uow)
+    kept = {name: known[name] for name in known.keys() - set(names)}
+    await uow.execute(_MARK, {"key_fingerprints": kept})
 
 
 async def register_keys(uow: UnitOfWork, fingerprints: Mapping[str, str]) -> None:

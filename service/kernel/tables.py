@@ -1,6 +1,8 @@
 """One catalogue of tables, with named constraints: a violated name becomes a domain error."""
 
-from sqlalchemy import DateTime, MetaData
+from collections.abc import Iterator
+
+from sqlalchemy import Column, DateTime, LargeBinary, MetaData, Table
 
 metadata = MetaData(
     naming_convention={
@@ -13,3 +15,18 @@ metadata = MetaData(
 )
 
 Instant = DateTime(timezone=True)
+
+
+def sealed(name: str) -> Column[bytes]:
+    """Declare a column that is encrypted by `kernel.crypto`, bound to its row's `id` and its name.
+
+    Rotation finds it by that (`sealed_columns`).
+    """
+    return Column(name, LargeBinary, info={"sealed": True})
+
+
+def sealed_columns(catalogue: MetaData) -> Iterator[tuple[Table, list[Column[bytes]]]]:
+    """Yield each table that has encrypted columns, with these."""
+    for table in catalogue.sorted_tables:
+        if found := [column for column in table.c if column.info.get("sealed")]:
+            yield table, found

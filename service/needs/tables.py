@@ -7,7 +7,6 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
-    LargeBinary,
     Table,
     Text,
     Uuid,
@@ -15,7 +14,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from service.kernel.tables import Instant, metadata
+from service.kernel.tables import Instant, metadata, sealed
 
 unmet_needs = Table(
     "unmet_needs",
@@ -32,7 +31,7 @@ unmet_needs = Table(
     Column("wanted_to", Instant, nullable=False),
     Column("reason", Text, nullable=False),
     # Free text may name somebody: encrypted like an identity.
-    Column("note", LargeBinary),
+    sealed("note"),
     Column("call_id", Uuid, ForeignKey("calls.id")),
     Column("case_id", Text),
     Column("age", Text),

@@ -10,18 +10,23 @@ from sqlalchemy import (
     FromClause,
     LargeBinary,
     Select,
+    Text,
     Uuid,
     and_,
     case,
+    cast,
     func,
-    insert,
     literal,
+    literal_column,
     or_,
     select,
-    update,
+    true,
 )
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.sql.selectable import LateralFromClause
 
 from service.kernel.sql import bind, flag, uuids
+from service.kernel.wall import UPKEEP, reads_as
 from service.patients.tables import patient_files
 
 _f = patient_files.c
@@ -71,11 +76,43 @@ def readable() -> ColumnElement[bool]:
     )
 
 
-def given(file_id: ColumnElement[Any]) -> Select[Any]:
-    """The file that the caller names, when it may read it, beside the slot it is for."""
-    return select(_f.id, _f.patient_key, bind("seat_slot_id", Uuid).label("slot_id")).where(
-        _f.id == file_id, readable()
+def reading(*, upkeep: bool = False) -> CTE:
+    """Tell row-level security who reads, until the transaction ends: the caller, or upkeep."""
+    caller = func.array_append(
+        uuids("caller_practitioner_ids"), bind("caller_organization_id", Uuid)
     )
+    return reads_as(literal(UPKEEP) if upkeep else cast(caller, Text)).cte("reading")
+
+
+def files(
+    reads: CTE, *conditions: ColumnElement[bool], newest: int | None = None, lock: bool = False
+) -> LateralFromClause:
+    """The files that meet the conditions, to be joined with `reads`; only so are they seen.
+
+    The rows hang on what `reads` answers, and OFFSET keeps the planner from dissolving the
+    sub-select: no plan looks at a file before row-level security knows for whom.
+    """
+    found = select(*_f).where(*conditions, reads.c.reader.is_not(None))
+    if newest is not None:
+        found = found.order_by(_f.id.desc()).limit(newest)
+    if lock:
+        found = found.with_for_update(of=patient_files, key_share=True)
+    return found.offset(literal_column("0")).lateral("file")
+
+
+def given(file_id: ColumnElement[Any], *beside: FromClause) -> Select[Any]:
+    """The file that the caller names, when it may read it, beside the slot it is for.
+
+    Or that a row of `beside` names.
+    """
+    reads = reading()
+    source: FromClause = reads
+    found = files(reads, _f.id == file_id, readable())
+    for other in (*beside, found):
+        source = source.join(other, true())
+    return select(
+        found.c.id, found.c.patient_key, bind("seat_slot_id", Uuid).label("slot_id")
+    ).select_from(source)
 
 
 def brought() -> Select[Any]:
@@ -112,7 +149,6 @@ def open_file(
     return (
         insert(patient_files)
         .from_select(list(columns), select(*columns.values()).select_from(after))
-        .returning(patient_files.c.id)
         .cte(name)
     )
 
@@ -128,42 +164,44 @@ def _one(
 def share(
     *,
     file_id: ColumnElement[Any],
+    territory: ColumnElement[str],
     practitioner_id: ColumnElement[Any],
     care_organization_id: ColumnElement[Any],
     name: str = "shared_file",
 ) -> CTE:
     """Let the requester's organization and the doctor's side of a new booking read the file.
 
-    `file_id` is a column of the new booking: no booking, nothing shared.
+    `file_id` is a column of the new booking: no booking, nothing shared. Written as an insert that
+    meets the file: it asks for that one row after the booking is there, so after `reading` spoke,
+    whatever the plan; an UPDATE might look at the table before. Refused, it fails aloud.
     """
     organization = bind("caller_organization_id", Uuid)
-    return (
-        update(patient_files)
-        .where(_f.id == file_id)
-        .values(
-            reader_organization_ids=_with(_f.reader_organization_ids, organization),
-            practitioner_ids=case(
-                (practitioner_id.is_(None), _f.practitioner_ids),
-                else_=_with(_f.practitioner_ids, practitioner_id),
-            ),
-            care_organization_ids=case(
-                (practitioner_id.is_not(None), _f.care_organization_ids),
-                else_=_with(_f.care_organization_ids, care_organization_id),
-            ),
-        )
-        .returning(_f.id)
-        .cte(name)
-    )
+    columns: Mapping[str, ColumnElement[Any]] = {
+        "id": file_id,
+        "organization_id": organization,
+        "territory": territory,
+        "reader_organization_ids": func.array_append(literal([], ARRAY(Uuid)), organization),
+        "practitioner_ids": _one(practitioner_id, practitioner_id),
+        "care_organization_ids": _one(practitioner_id, care_organization_id, when_named=False),
+    }
+    added = insert(patient_files).from_select(list(columns), select(*columns.values()))
+    return added.on_conflict_do_update(
+        index_elements=[_f.id],
+        set_={
+            column: _with(_f[column], added.excluded[column])
+            for column in ("reader_organization_ids", "practitioner_ids", "care_organization_ids")
+        },
+    ).cte(name)
 
 
-def _with(array: ColumnElement[Any], item: ColumnElement[Any]) -> ColumnElement[Any]:
-    return case((item == func.any(array), array), else_=func.array_append(array, item))
+def _with(array: ColumnElement[Any], items: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((array.bool_op("@>")(items), array), else_=array.op("||")(items))
 
 
-def identity_columns() -> list[ColumnElement[Any]]:
-    """The columns that `repository.unseal` makes a patient of, prefixed."""
+def identity_columns(found: FromClause) -> list[ColumnElement[Any]]:
+    """The columns of `files` that `repository.unseal` makes a patient of, prefixed."""
     names = ("family_name", "given_name", "birth_date", "phone", "email", "ins", *PLAIN)
-    return [_f[name].label(f"patient_{name}") for name in names]
+    return [found.c[name].label(f"patient_{name}") for name in names]
 
 
 file = patient_files

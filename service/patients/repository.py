@@ -14,6 +14,7 @@ from sqlalchemy import (
     func,
     insert,
     select,
+    true,
     update,
 )
 
@@ -105,11 +106,17 @@ async def add(
     )
 
 
-_COLUMNS = (patient_files, directory.zone_of(_f.territory))
-_THIS = _f.id == bind("file_id", Uuid)
-_READ = select(*_COLUMNS).where(_THIS, parts.readable())
-_LOCK = _READ.with_for_update()
-_READABLE = select(_f.id).where(_THIS, parts.readable())
+def _read(
+    *conditions: ColumnElement[bool],
+    newest: int | None = None,
+    lock: bool = False,
+    upkeep: bool = False,
+) -> Select[Any]:
+    reads = parts.reading(upkeep=upkeep)
+    found = parts.files(reads, *conditions, newest=newest, lock=lock)
+    return select(*found.c, directory.zone_of(found.c.territory)).select_from(
+        reads.join(found, true())
+    )
 
 
 def _shown(operation: str, found: Select[Any], **how: bool) -> Select[Any]:
@@ -118,13 +125,12 @@ def _shown(operation: str, found: Select[Any], **how: bool) -> Select[Any]:
     return select(rows).order_by(rows.c.id.desc()).add_cte(traces.shown(operation, rows, **how))
 
 
+_THIS = _f.id == bind("file_id", Uuid)
+_READ = _read(_THIS, parts.readable())
+_LOCK = _read(_THIS, parts.readable(), lock=True)
+_READABLE = select(_READ.subquery().c.id)
 _SHOW = _shown("patients.read", _READ)
-
-
-_ACCESSES = _shown(
-    "patients.accesses",
-    select(_f.id, _f.territory, directory.zone_of(_f.territory)).where(_THIS, parts.readable()),
-)
+_ACCESSES = _shown("patients.accesses", _READ)
 
 
 async def zone_for_accesses(uow: UnitOfWork, actor: Actor, file_id: UUID) -> str | None:
@@ -197,18 +203,23 @@ _WAYS: Mapping[str, ColumnElement[bool]] = {
 }
 
 
-def _search(operation: str, *conditions: ColumnElement[bool], **how: bool) -> Select[Any]:
-    found = select(*_COLUMNS).where(*conditions).order_by(_f.id.desc()).limit(FOUND_AT_MOST)
-    return _shown(operation, found, always=True, **how)
-
-
 _SEARCHES = {
-    way: _search("patients.search", condition, parts.readable()) for way, condition in _WAYS.items()
+    way: _shown(
+        "patients.search",
+        _read(condition, parts.readable(), newest=FOUND_AT_MOST),
+        always=True,
+    )
+    for way, condition in _WAYS.items()
 }
-# The glass is broken within the caller's territories only.
+# The glass is broken within the caller's territories only; the wall opens to this statement alone.
 _HERE = _f.territory == func.any(texts("trace_territories"))
 _BREAK_GLASS = {
-    way: _search("patients.break_glass", condition, _HERE, break_glass=True)
+    way: _shown(
+        "patients.break_glass",
+        _read(condition, _HERE, newest=FOUND_AT_MOST, upkeep=True),
+        always=True,
+        break_glass=True,
+    )
     for way, condition in _WAYS.items()
 }
 
@@ -241,7 +252,10 @@ async def _matching(
     return [_file(uow.vault, row) for row in rows.mappings()]
 
 
-_LOCK_FILE = select(_f.id).where(_f.id == bind("file_id", Uuid)).with_for_update(key_share=True)
+# As upkeep: a doctor that a patient is moved away from says so, and then sees the file no more.
+_UPKEEP = parts.reading(upkeep=True)
+_LOCKED = parts.files(_UPKEEP, _THIS, lock=True)
+_LOCK_FILE = select(_LOCKED.c.id).select_from(_UPKEEP.join(_LOCKED, true()))
 
 
 async def lock(uow: UnitOfWork, file_id: UUID) -> None:

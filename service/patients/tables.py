@@ -18,7 +18,7 @@ from sqlalchemy import (
     text,
 )
 
-from service.kernel.tables import Instant, metadata
+from service.kernel.tables import Instant, metadata, sealed
 
 patient_files = Table(
     "patient_files",
@@ -33,12 +33,12 @@ patient_files = Table(
     Column("practitioner_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
     Column("care_organization_ids", ARRAY(Uuid), nullable=False, server_default=text("'{}'")),
     # Encrypted (kernel.crypto), bound to this row and column.
-    Column("family_name", LargeBinary),
-    Column("given_name", LargeBinary),
-    Column("birth_date", LargeBinary),
-    Column("phone", LargeBinary),
-    Column("email", LargeBinary),
-    Column("ins", LargeBinary),
+    sealed("family_name"),
+    sealed("given_name"),
+    sealed("birth_date"),
+    sealed("phone"),
+    sealed("email"),
+    sealed("ins"),
     # Blind indexes.
     Column("name_birth_index", LargeBinary),
     Column("phone_index", LargeBinary),

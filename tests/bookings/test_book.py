@@ -9,6 +9,7 @@ from sqlalchemy import text
 from service.identity import Role
 from service.kernel.db import Database
 from service.kernel.ids import new_id
+from service.kernel.wall import as_upkeep
 from tests.conftest import Clock
 from tests.support import Caller, World, patient, problem, soon
 
@@ -361,6 +362,7 @@ async def test_nothing_about_the_patient_reaches_events_or_idempotency_rows(
         "events", "idempotency_keys", "bookings", "patient_files", "calls", "slots", "holds"
     )  # fmt: skip
     async with database.unit_of_work() as uow:
+        await as_upkeep(uow)
         for table in tables:
             found = await uow.execute(
                 text(f"SELECT count(*) FROM {table} t WHERE t::text ~* :who"),  # noqa: S608

@@ -9,6 +9,7 @@ import httpx
 from sqlalchemy import text
 
 from service.kernel.db import Database
+from service.kernel.wall import as_upkeep
 from tests.bookings.test_book import booked, request
 from tests.support import Caller, World, patient, soon
 
@@ -50,6 +51,7 @@ async def test_two_hundred_rivals_on_one_slot_give_one_booking(
     assert refused == {"slot-taken"}
     assert await seats(database, slot["id"]) == (1, 1, 1)
     async with database.unit_of_work() as uow:
+        await as_upkeep(uow)
         files = await uow.execute(
             text("SELECT count(*) FROM patient_files WHERE territory = :territory"),
             {"territory": world.territory},

@@ -40,10 +40,14 @@ async def test_a_served_database_is_ready(world: World) -> None:
 async def test_a_role_that_no_protection_binds_is_not_ready(
     shared_urls: DatabaseUrls, make_settings: MakeSettings
 ) -> None:
-    async with serving(make_settings(shared_urls.superuser)) as (client, _):
-        ready = await client.get("/health/ready")
-    assert ready.status_code == 503
-    assert ready.json()["checks"]["role"].startswith("superuser")
+    for url, told in (
+        (shared_urls.superuser, "superuser"),
+        (shared_urls.owner, "row-level security does not hold it"),
+    ):
+        async with serving(make_settings(url)) as (client, _):
+            ready = await client.get("/health/ready")
+        assert ready.status_code == 503
+        assert ready.json()["checks"]["role"].startswith(told)
 
 
 async def test_another_schema_is_not_ready(

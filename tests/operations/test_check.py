@@ -31,8 +31,17 @@ async def test_a_good_installation_has_nothing_but_ok(
     assert {finding.level for finding in found.values()} == {Level.OK}, found
     assert set(found) == {
         *("settings", "keys file", "keys", "database", "role", "privileges", "clock", "pool"),
-        *("timeouts", "plans", "rights", "schema", "data", "identities", "fingerprints"),
+        *("timeouts", "plans", "rights", "schema", "wall", "data"),
+        *("identities", "fingerprints", "encryption"),
     }
+
+
+async def test_a_wall_that_was_torn_down(look: Look, installed: Installed) -> None:
+    await as_role(installed.owner, "ALTER TABLE patient_files DISABLE ROW LEVEL SECURITY")
+    found = await look()
+    assert errors(found) == {"wall"}
+    await as_role(installed.owner, found["wall"].told.partition(": ")[2])
+    assert not errors(await look())
 
 
 async def test_a_role_that_is_superuser_or_owner(look: Look, installed: Installed) -> None:

@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from service.identity import Role
 from service.kernel.db import Database
+from service.kernel.wall import as_upkeep
 from service.patients.domain import ins_is_valid
 from tests.support import Caller, World, patient, problem, soon
 
@@ -40,6 +41,7 @@ async def test_identity_is_encrypted_and_bound_to_its_row(world: World, database
     regulator = await world.regulator()
     one, other = await opened(regulator), await opened(regulator)
     async with database.unit_of_work() as uow:
+        await as_upkeep(uow)
         raw = (
             (
                 await uow.execute(

@@ -83,16 +83,15 @@ def _of_centre() -> ColumnElement[bool]:
     )
 
 
-def _read() -> Select[Any]:
-    slot, file = slots.slot, patients.file
-    source = bookings.join(slot, slot.c.id == _b.slot_id).join(
-        file, file.c.id == _b.patient_file_id
-    )
+def _read(*, upkeep: bool = False) -> Select[Any]:
+    slot, reads = slots.slot, patients.reading(upkeep=upkeep)
+    file = patients.files(reads, patients.file.c.id == _b.patient_file_id)
+    source = reads.join(bookings, true()).join(slot, slot.c.id == _b.slot_id).join(file, true())
     return select(
         *columns(_b, slot.c),
         _requester().label("requester_side"),
         _doctor().label("doctor_side"),
-        *patients.identity_columns(),
+        *patients.identity_columns(file),
     ).select_from(named(source, _b, slot.c))
 
 
@@ -150,8 +149,9 @@ def _identified(vault: Vault, row: Row) -> bool:
     return key is not None and key != alone
 
 
-_ANY = _read().where(_b.id == bind("booking_id", Uuid))
-_FIND = _ANY.where(or_(_requester(), _doctor()))
+_THIS = _b.id == bind("booking_id", Uuid)
+_ANY = _read(upkeep=True).where(_THIS)
+_FIND = _read().where(_THIS, or_(_requester(), _doctor()))
 
 
 def _shown(operation: str, found: Select[Any], *, page: bool = False) -> Select[Any]:
@@ -275,11 +275,9 @@ async def list_mine(
     return [booking_of(uow.vault, row, patient=True) for row in rows.mappings()]
 
 
-_KEY_OF_FILE = (
-    select(patients.file.c.patient_key)
-    .where(patients.file.c.id == bind("file_id", Uuid))
-    .scalar_subquery()
-)
+_READS = patients.reading()
+_FILE = patients.files(_READS, patients.file.c.id == bind("file_id", Uuid))
+_KEY_OF_FILE = select(_FILE.c.patient_key).select_from(_READS.join(_FILE, true())).scalar_subquery()
 _PERIOD = (
     select(func.tstzrange(slots.slot.c.starts_at, slots.slot.c.ends_at))
     .where(slots.slot.c.id == bind("slot_id", Uuid))

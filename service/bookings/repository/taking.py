@@ -127,6 +127,7 @@ def _book(asked: CTE, *, brought: bool, call: bool) -> Select[Any]:
         if brought
         else patients.share(
             file_id=booked.c.patient_file_id,
+            territory=booked.c.territory,
             practitioner_id=booked.c.practitioner_id,
             care_organization_id=booked.c.practitioner_organization_id,
         )
@@ -165,7 +166,7 @@ def _asked(*, brought: bool, call: bool) -> CTE:
         asked = patients.brought()
     elif call:
         asked = patients.given(
-            func.coalesce(bind("given_file_id", Uuid), calls.call.c.patient_file_id)
+            func.coalesce(bind("given_file_id", Uuid), calls.call.c.patient_file_id), calls.call
         )
     else:
         asked = patients.given(bind("given_file_id", Uuid))

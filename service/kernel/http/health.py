@@ -21,6 +21,7 @@ _HEAD = head()
 _CHECK = text(
     """SELECT (SELECT version_num FROM alembic_version) AS revision,
               (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) AS superuser,
+              row_security_active('patient_files') AS walled,
               pg_is_in_recovery() AS replica"""
 )
 
@@ -71,7 +72,7 @@ async def _ask(uow: UnitOfWork, rooms: Mapping[str, RoomCheck]) -> tuple[bool, d
     checks = {
         "database": "pass" if not row.replica else "read-only replica",
         "schema": "pass" if row.revision == _HEAD else f"at {row.revision}, code wants {_HEAD}",
-        "role": "pass" if not row.superuser else "superuser: use the role snp_app",
+        "role": _role(superuser=row.superuser, walled=row.walled),
     }
     failed = any(check != "pass" for check in checks.values())
     if row.revision == _HEAD:
@@ -79,3 +80,9 @@ async def _ask(uow: UnitOfWork, rooms: Mapping[str, RoomCheck]) -> tuple[bool, d
             well, checks[name] = await check(uow)
             failed = failed or not well
     return failed, checks
+
+
+def _role(*, superuser: bool, walled: bool) -> str:
+    if superuser:
+        return "superuser: use the role snp_app"
+    return "pass" if walled else "row-level security does not hold it: use the role snp_app"
