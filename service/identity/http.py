@@ -33,6 +33,7 @@ from service.kernel.errors import (
     ReadOnly,
     Unavailable,
     UnsupportedMediaType,
+    told_name,
 )
 from service.kernel.http.asked import Asked
 from service.kernel.http.deps import KeyMalformed, KeyReused
@@ -147,7 +148,7 @@ def _check_query(request: Request, known: frozenset[str]) -> None:
         there_are = f"it has {', '.join(sorted(known))}" if known else "it has none"
         sentence = f"Not a parameter of this operation: {there_are}."
         raise UnknownParameter(
-            *(FieldError(name, UnknownParameter.code, sentence) for name in unknown)
+            *(FieldError(told_name(name), UnknownParameter.code, sentence) for name in unknown)
         )
 
 

@@ -18,8 +18,19 @@ A room's error picks one family and a stable `code`; each face renders families 
     └── Unavailable           try again later: nothing was done, or the answer was lost
 """
 
+import re
 from dataclasses import dataclass
 from typing import ClassVar
+
+_NAME = re.compile(r"[a-z][a-z0-9_/~-]{0,39}")
+
+
+def told_name(sent: str) -> str:
+    """Return a name that the caller made up, such as a misspelt member's, if it may be told.
+
+    What does not look like a name of ours may be a person's.
+    """
+    return sent if _NAME.fullmatch(sent) else "?"
 
 
 @dataclass(frozen=True, slots=True)

@@ -173,6 +173,17 @@ async def test_the_bodys_own_rules_come_before_the_object_and_its_version(world:
 # --- pointers -----------------------------------------------------------------------------------
 
 
+async def test_a_made_up_name_that_may_be_a_persons_is_not_told(world: World) -> None:
+    regulator = await world.regulator()
+    for name in ("Mme Zzyzx", "zzyzxlabêlle", "DUPONT", "z" * 41):
+        answer = await regulator.post("/v1/patient-files", {"age": 4, name: name})
+        assert _pointers(problem(answer, 422, "invalid")) == [("#/?", "extra-forbidden")]
+        assert name not in answer.text
+        answer = await regulator.get("/v1/bookings", params={name: name})
+        assert _pointers(problem(answer, 422, "unknown-parameter"))[0][0] == "?"
+        assert name not in answer.text
+
+
 async def test_pointers_name_the_member_of_one_slot_and_of_slot_3_of_a_batch(world: World) -> None:
     doctor = await world.doctor()
     wrong = {

@@ -143,9 +143,10 @@ def render(request: Request, refusal: DomainError) -> Response:
 def _pointer(location: tuple[int | str, ...]) -> str:
     # Steps in parentheses are the names of a union's alternatives, not members of the body.
     where, *rest = (step for step in location if not str(step).startswith("("))
+    told = [str(step) if isinstance(step, int) else errors.told_name(step) for step in rest]
     if where == "body":
-        return "#" + "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in rest)
-    return "/".join(str(step) for step in rest) or str(where)
+        return "#" + "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in told)
+    return "/".join(told) or str(where)
 
 
 def _validation(error: RequestValidationError) -> DomainError:
