@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from service.directory import Organization
     from service.identity import GrantEntry, Role
     from service.kernel.db import Database, UnitOfWork
+    from service.retention import Done
 
 T = TypeVar("T")
 _WIDE = 300
@@ -47,6 +48,10 @@ app.add_typer(entries, name="directory")
 
 traces = typer.Typer(help="Who saw and changed what: seal it, verify it.", no_args_is_help=True)
 app.add_typer(traces, name="audit")
+retention = typer.Typer(help="How long what is kept; legal holds.", no_args_is_help=True)
+app.add_typer(retention, name="retention")
+patients = typer.Typer(help="What is held about a patient.", no_args_is_help=True)
+app.add_typer(patients, name="patients")
 
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Default: SNP_PORT.")]
 Host = Annotated[str | None, typer.Option(help="Default: SNP_HOST.")]
@@ -663,6 +668,98 @@ def verify_traces(
     )
     if found.findings:
         raise typer.Exit(1)
+# --- retention ------------------------------------------------------------------------------------
+
+
+@retention.command("show")
+def show_retention() -> None:
+    """Show every limit, and how many rows are past it now; changes nothing."""
+    from service.retention import due, rules
+
+    limits = rules(Settings())
+    _show_done("due", _with_database(lambda database: due(database, limits)))
+
+
+@retention.command("run")
+def run_retention(
+    dry_run: DryRun = False,
+    batch: Annotated[int, typer.Option(min=1, max=10_000, help="Rows of a transaction.")] = 500,
+) -> None:
+    """Erase what is past its limit, while servers serve. Once a day, by cron or a timer.
+
+    May be cut off at any moment: the next run does the rest. What a legal hold covers stays.
+    """
+    from service.retention import rules
+    from service.retention import run as erase
+
+    if dry_run:
+        show_retention()
+        return
+    limits = rules(Settings())
+    with _bar("rows") as told:
+        done = _with_database(lambda database: erase(database, limits, told, batch=batch))
+    _show_done("done", done)
+
+
+def _show_done(what: str, found: "list[Done]") -> None:
+    rows = [(d.rule.kind, d.rule.kept, _cell(d.before), str(d.rows), d.rule.told) for d in found]
+    _show_table(("rule", "kept", "before", what, ""), rows)
+
+
+@retention.command("hold")
+def place_hold(
+    reason: Annotated[str, typer.Option(help="Why; kept encrypted until it is lifted.")],
+    patient_file: Annotated[UUID | None, typer.Option(help="Id of a patient file.")] = None,
+    case: Annotated[str | None, typer.Option(help="Id of a case, whatever its territory.")] = None,
+) -> None:
+    """Keep everything of a patient file or a case from being erased, until the hold is lifted."""
+    from service.retention import Target, place
+
+    if (patient_file is None) == (case is None):
+        raise Refused("Give --patient-file or --case.")
+    target = Target(patient_file, case)
+    held = _in_database(lambda uow: place(uow, None, target, reason=reason))
+    typer.echo(f"Held: {held.id}.")
+
+
+@retention.command("lift")
+def lift_hold(hold_id: UUID) -> None:
+    """Lift a hold: what is due goes with the next run."""
+    from service.retention import lift
+
+    _in_database(lambda uow: lift(uow, None, hold_id))
+    typer.echo(f"Hold {hold_id} is lifted.")
+
+
+@retention.command("holds")
+def list_holds() -> None:
+    """List the holds, newest first; a lifted one shows when."""
+    from service.retention import holds
+
+    names = ("id", "territory", "patient_file_id", "case_id", "reason", "created_at", "lifted_at")
+    found = _in_database(holds)
+    _show_table(names, [[_cell(getattr(hold, name)) for name in names] for hold in found])
+
+
+@patients.command("export")
+def export_patient(
+    file_id: UUID,
+    output: Annotated[Path, typer.Option(help="A new file, its owner's alone.")],
+) -> None:
+    """Write all that is held about a patient (JSON, French labels); the trace keeps it."""
+    import json
+    import os
+
+    from service.retention import everything_about
+
+    told = _in_database(lambda uow: everything_about(uow, None, file_id))
+    try:
+        descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise Refused(f"{output} exists already.") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        json.dump(told, file, ensure_ascii=False, indent=2)
+    typer.echo(f"{output} holds everything about this patient.")
 
 
 # --- what commands share --------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from service.kernel.http.rate import RateLimit
 from service.kernel.settings import Settings, listed
 from service.needs.router import router as needs
 from service.patients.router import router as patients
+from service.retention.router import router as retention
 from service.slots import Listings
 from service.slots.router import router as slots
 
@@ -136,6 +137,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         agenda,
         analytics,
         audit,
+        retention,
         health.router,
         docs.router,
         pages.router,

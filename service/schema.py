@@ -11,6 +11,7 @@ import service.kernel.idempotency
 import service.kernel.installation
 import service.needs.tables
 import service.patients.tables
+import service.retention.tables
 import service.slots.tables  # noqa: F401
 from service.kernel.tables import metadata
 

@@ -6,13 +6,14 @@ and the idempotency row are written together or not at all. Events: booking.crea
 booking.rescheduled, booking.cancelled, booking.reported.
 """
 
-from service import audit, slots
+from service import audit, patients, slots
 from service.bookings import parts
 from service.bookings.domain import Booking, BookingState, CancelledBy
 from service.bookings.usecases import (
     book,
     cancel,
     elsewhere,
+    last_appointment,
     of_file,
     on_seat_given_back,
     read,
@@ -35,3 +36,4 @@ __all__ = [
 
 slots.count_elsewhere_with(elsewhere)
 audit.also_known_as(of_file)
+patients.on_amending(last_appointment)

@@ -196,6 +196,11 @@ async def _find(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> tuple[Bookin
     return found
 
 
+async def last_appointment(uow: UnitOfWork, file_id: UUID) -> datetime | None:
+    """Return when the last appointment of a patient file ends, if it has one."""
+    return await repository.last_end(uow, file_id)
+
+
 async def elsewhere(uow: UnitOfWork, slot: slots.Slot, since: datetime) -> int:
     """Count what was booked elsewhere while a slot had room and could be seen (ADR 0013)."""
     radius_km = (await directory.territory(uow, slot.territory)).default_radius_km

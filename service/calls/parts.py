@@ -22,12 +22,13 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.calls.domain import MASK, Action, Outcome, allowing
-from service.calls.tables import call_outcomes, calls
+from service.calls.tables import call_callbacks, call_outcomes, calls
 from service.identity import Actor, Role
 from service.kernel import events
 from service.kernel.sql import bind, flag, texts
 
 call = calls  # what figures are counted of
+outcome, callback = call_outcomes, call_callbacks
 
 _c = calls.c
 _JSON = JSONB(none_as_null=True)

@@ -38,6 +38,7 @@ from service.identity.usecases import (
     revoke_client,
     revoke_grant,
     rotate_secret,
+    unused_clients,
 )
 
 __all__ = [
@@ -75,4 +76,5 @@ __all__ = [
     "revoke_client",
     "revoke_grant",
     "rotate_secret",
+    "unused_clients",
 ]

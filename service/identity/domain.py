@@ -48,6 +48,7 @@ BOOKERS = REGULATION | PROFESSIONALS
 EVERYONE = frozenset(Role)
 DIRECTORY_READERS = BOOKERS | {Role.MANAGER, Role.ADMIN, Role.ANALYST}
 FIGURES = frozenset({Role.MANAGER, Role.ANALYST, Role.REGULATOR})
+HOLDERS = frozenset({Role.MANAGER, Role.ADMIN, Role.REGULATOR})
 
 # Why a role works with patients' files, kept with each trace unless the request says otherwise.
 PURPOSES: Mapping[Role, str] = {
@@ -122,6 +123,10 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "agenda.declare_absence": PUBLISHERS,
     "agenda.list_absences": PUBLISHERS,
     "agenda.end_absence": PUBLISHERS,
+    "retention.place_hold": HOLDERS,
+    "retention.list_holds": HOLDERS,
+    "retention.lift_hold": HOLDERS,
+    "retention.export_patient": frozenset({Role.REGULATOR}),
     "analytics.call_outcomes": FIGURES,
     "analytics.unmet_needs": FIGURES,
     "analytics.slot_usage": FIGURES,

@@ -33,6 +33,7 @@ from service.identity.tables import account_identifiers, accounts, clients, gran
 from service.kernel.db import ConstraintViolated, TransactionLost, UnitOfWork
 from service.kernel.prepared import Prepared
 from service.kernel.sql import bind, snp_now, texts, uuids
+from service.kernel.tables import Instant
 
 _c, _g = clients.c, grants.c
 
@@ -123,6 +124,36 @@ async def find_certified(uow: UnitOfWork, subject: Sequence[str]) -> tuple[UUID,
     if not found or (len(found) > 1 and found[0].fits == found[1].fits):
         return None
     return found[0].id, found[0].name
+
+
+_USED = (
+    update(clients)
+    .where(
+        _c.id == bind("client_id", Uuid),
+        or_(_c.last_used_at.is_(None), _c.last_used_at < snp_now() - text("interval '1 day'")),
+    )
+    .values(last_used_at=snp_now())
+)
+
+
+async def remember_use(uow: UnitOfWork, client_id: UUID) -> None:
+    """Remember that a client asked for a token, to within a day."""
+    await uow.single(_USED, {"client_id": client_id})
+
+
+_UNUSED = (
+    select(_c.id)
+    .where(
+        _c.revoked_at.is_(None),
+        func.coalesce(_c.last_used_at, _c.created_at) < bind("before", Instant),
+    )
+    .order_by(_c.id)
+)
+
+
+async def unused(uow: UnitOfWork, before: datetime) -> list[UUID]:
+    """Return the clients in force that asked for no token since."""
+    return list((await uow.execute(_UNUSED, {"before": before})).scalars())
 
 
 async def live_grants(uow: UnitOfWork, client_id: UUID) -> list[Grant]:

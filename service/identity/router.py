@@ -77,6 +77,8 @@ async def token(
         return _error(401, ClientRefused.code, _sentence(refusal))
     except (usecases.ScopeRefused, usecases.PersonRefused, SubjectTokenRefused) as refusal:
         return _error(400, refusal.code, _sentence(refusal))
+    if not request.app.state.settings.read_only:
+        await usecases.remember_use(uow, software.client_id)
     return _no_store(JSONResponse(issued.model_dump(exclude_none=True)))
 
 

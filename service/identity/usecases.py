@@ -387,6 +387,16 @@ async def revoke_client(uow: UnitOfWork, client_id: UUID) -> None:
     await events.record(uow, OPERATOR, "client.revoked", client_id, territory=None, data={})
 
 
+async def remember_use(uow: UnitOfWork, client_id: UUID) -> None:
+    """Remember that a client asked for a token: who does not for long is revoked (retention)."""
+    await repository.remember_use(uow, client_id)
+
+
+async def unused_clients(uow: UnitOfWork, before: datetime) -> list[UUID]:
+    """Return the clients in force that asked for no token since an instant."""
+    return await repository.unused(uow, before)
+
+
 async def list_clients(uow: UnitOfWork) -> list[dict[str, Any]]:
     """List clients and their grants in force, for the operator."""
     return await repository.list_clients(uow)

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Uuid,
     delete,
     exists,
+    func,
     insert,
     literal,
     or_,
@@ -169,7 +170,14 @@ async def remember(uow: UnitOfWork, key: IdempotencyKey, status: int, ids: Seque
     )
 
 
-_SWEEP = delete(idempotency_keys).where(_k.created_at < snp_now() - text("interval '25 hours'"))
+_EXPIRED = _k.created_at < snp_now() - text("interval '25 hours'")
+_SWEEP = delete(idempotency_keys).where(_EXPIRED)
+_COUNT_EXPIRED = select(func.count()).select_from(idempotency_keys).where(_EXPIRED)
+
+
+async def expired(uow: UnitOfWork) -> int:
+    """Count the keys that `sweep` would delete."""
+    return int((await uow.single(_COUNT_EXPIRED)).scalar_one())
 
 
 async def sweep(uow: UnitOfWork) -> int:

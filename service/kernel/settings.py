@@ -116,6 +116,20 @@ class Settings(BaseSettings):
     read_only: bool = Field(
         False, description="Refuse every change with 503, during a migration or a restore."
     )
+    identity_editable_hours: Annotated[int, Field(ge=0)] = Field(
+        24, description="A patient file may be corrected so long after its last appointment."
+    )
+    retention_identity_months: Annotated[int, Field(ge=1)] = Field(
+        3,
+        description="Identities and free texts are erased so long after the last appointment or"
+        " call (`snp retention run`).",
+    )
+    retention_reference_months: Annotated[int, Field(ge=1)] = Field(
+        60, description="Case ids, persons, age, sex and commune are erased so long afterwards."
+    )
+    retention_unused_client_months: Annotated[int, Field(ge=1)] = Field(
+        12, description="A client that asks for no token for so long is revoked."
+    )
     host: str = Field("127.0.0.1", description="Address that `snp serve` listens on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port of `snp serve`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

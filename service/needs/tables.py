@@ -55,5 +55,6 @@ unmet_needs = Table(
     CheckConstraint("open_slots_fitting BETWEEN 0 AND open_slots", name="open_slots"),
     Index("ix_unmet_needs_organization_id_id", "organization_id", "id"),
     Index("ix_unmet_needs_territory_wanted_from", "territory", "wanted_from"),
-    info={"rights": ("SELECT", "INSERT")},  # what was told is not changed afterwards
+    # What was told is not changed afterwards: retention takes away who it was about.
+    info={"rights": ("SELECT", "INSERT"), "updates": ("note", "case_id", "age", "person")},
 )

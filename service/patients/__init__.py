@@ -8,7 +8,7 @@ patient_file.amended (names of members, never values).
 """
 
 from service.patients import parts
-from service.patients.domain import Patient, PatientFileNotFound, own_key
+from service.patients.domain import IdentityStatus, Patient, PatientFileNotFound, own_key
 from service.patients.repository import reader, seal, unseal
 from service.patients.schemas import (
     Age,
@@ -18,9 +18,12 @@ from service.patients.schemas import (
     PatientOut,
     patient_members,
 )
-from service.patients.usecases import check_readable, lock, set_care
+from service.patients.usecases import check_readable, lock, on_amending, read, set_care
+
+QUALIFIED = IdentityStatus.QUAL
 
 __all__ = [
+    "QUALIFIED",
     "Age",
     "CaseId",
     "CommuneCode",
@@ -30,6 +33,7 @@ __all__ = [
     "PatientOut",
     "check_readable",
     "lock",
+    "on_amending",
     "own_key",
     "parts",
     "patient_members",

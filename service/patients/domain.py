@@ -9,7 +9,7 @@ from uuid import UUID
 
 from service.audit import Trace
 from service.kernel.crypto import Vault, normalised
-from service.kernel.errors import FieldError, Invalid, NotFound
+from service.kernel.errors import Conflict, FieldError, Invalid, NotFound
 
 ACCESSES_AT_MOST = 10_000
 
@@ -53,6 +53,13 @@ class PatientInvalid(Invalid):
 
     code = "patient-invalid"
     title = "This patient file breaks a rule."
+
+
+class PatientFileClosed(Conflict):
+    """The appointment is long over: who came is not rewritten."""
+
+    code = "patient-file-closed"
+    title = "The last appointment of this file is over: it is corrected no more."
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,12 +140,15 @@ class Accesses:
     organizations: Mapping[UUID, str]
 
 
-def check_qualified(before: str, after: str, ins: str | None) -> None:
-    """Refuse to qualify an identity without its INS: the INS is shown of a qualified one only.
+def check_qualified(before: str, patient: Patient, given_ins: str | None) -> None:
+    """Refuse a qualified identity without its INS: the INS is shown of a qualified one only.
 
-    Whoever qualifies has read both the national look-up and a document, and so knows the INS.
+    Whoever qualifies has read both the national look-up and a document, and so knows the INS: it
+    is given together with the status, not taken from what was there.
     """
-    if after == IdentityStatus.QUAL != before and ins is None:
+    if patient.identity_status != IdentityStatus.QUAL:
+        return
+    if patient.ins is None or (before != IdentityStatus.QUAL and given_ins is None):
         raise PatientInvalid(
             FieldError("#/ins", "ins-missing", "An identity is qualified together with its INS.")
         )

@@ -85,29 +85,34 @@ def reading(*, upkeep: bool = False) -> CTE:
 
 
 def files(
-    reads: CTE, *conditions: ColumnElement[bool], newest: int | None = None, lock: bool = False
+    reads: CTE,
+    *conditions: ColumnElement[bool],
+    newest: int | None = None,
+    lock: bool = False,
+    keep: bool = False,
 ) -> LateralFromClause:
     """The files that meet the conditions, to be joined with `reads`; only so are they seen.
 
     The rows hang on what `reads` answers, and OFFSET keeps the planner from dissolving the
-    sub-select: no plan looks at a file before row-level security knows for whom.
+    sub-select: no plan looks at a file before row-level security knows for whom. `lock` takes turns
+    with who changes a file; `keep` lets everybody go on, but retention, which passes it over.
     """
     found = select(*_f).where(*conditions, reads.c.reader.is_not(None))
     if newest is not None:
         found = found.order_by(_f.id.desc()).limit(newest)
-    if lock:
-        found = found.with_for_update(of=patient_files, key_share=True)
+    if lock or keep:
+        found = found.with_for_update(of=patient_files, key_share=True, read=keep)
     return found.offset(literal_column("0")).lateral("file")
 
 
 def given(file_id: ColumnElement[Any], *beside: FromClause) -> Select[Any]:
     """The file that the caller names, when it may read it, beside the slot it is for.
 
-    Or that a row of `beside` names.
+    Or that a row of `beside` names. It is not erased before the booking is there.
     """
     reads = reading()
     source: FromClause = reads
-    found = files(reads, _f.id == file_id, readable())
+    found = files(reads, _f.id == file_id, readable(), keep=True)
     for other in (*beside, found):
         source = source.join(other, true())
     return select(

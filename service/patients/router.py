@@ -1,16 +1,17 @@
 """HTTP: patient files. Identity travels in bodies only, never in a URL."""
 
+from datetime import timedelta
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Header, Request, Response
 
 from service.audit.http import Traced
 from service.identity.http import CurrentActor, refusals
 from service.kernel.errors import PreconditionFailed
 from service.kernel.http.deps import IdempotentOnce, IfMatch, Uow, tag
 from service.patients import usecases
-from service.patients.domain import PatientFileNotFound, PatientInvalid
+from service.patients.domain import PatientFileClosed, PatientFileNotFound, PatientInvalid
 from service.patients.schemas import (
     AccessesOut,
     BreakGlassIn,
@@ -112,9 +113,10 @@ async def read(uow: Uow, actor: CurrentActor, file_id: UUID, response: Response)
 @router.patch(
     "/patient-files/{file_id}",
     operation_id="patients.amend",
-    responses=refusals(PatientFileNotFound, PatientInvalid, PreconditionFailed),
+    responses=refusals(PatientFileNotFound, PatientFileClosed, PatientInvalid, PreconditionFailed),
 )
 async def amend(
+    request: Request,
     uow: Uow,
     actor: CurrentActor,
     file_id: UUID,
@@ -122,7 +124,11 @@ async def amend(
     if_match: IfMatch,
     response: Response,
 ) -> PatientFileOut:
-    """Correct a file (JSON merge patch; null removes). `If-Match` is honoured."""
-    file = await usecases.amend(uow, actor, file_id, body.changes(), if_match)
+    """Correct a file (JSON merge patch; null removes), until a day after its last appointment.
+
+    `If-Match` is honoured.
+    """
+    editable = timedelta(hours=request.app.state.settings.identity_editable_hours)
+    file = await usecases.amend(uow, actor, file_id, body.changes(), if_match, editable=editable)
     tag(response, file.version)
     return file_out(file)

@@ -139,6 +139,14 @@ class PatientIn(_Members):
             raise PydanticCustomError("age_missing", "Give the birth date or the age.")
         return self
 
+    @model_validator(mode="after")
+    def _qualified_with_its_ins(self) -> Self:
+        if self.identity_status is IdentityStatus.QUAL and self.ins is None:
+            raise PydanticCustomError(
+                "ins_missing", "An identity is qualified together with its INS."
+            )
+        return self
+
     def patient(self) -> Patient:
         """Return the patient as the use cases want it."""
         return Patient(**self.model_dump())

@@ -1,7 +1,8 @@
 """Use cases: open, read, amend and search patient files."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from service.patients.domain import (
     Accesses,
     Patient,
     PatientFile,
+    PatientFileClosed,
     PatientFileNotFound,
     PatientInvalid,
     Purpose,
@@ -29,6 +31,14 @@ from service.patients.domain import (
 )
 
 log = structlog.get_logger()
+
+LastAppointment = Callable[[UnitOfWork, UUID], Awaitable[datetime | None]]
+_last_appointment: list[LastAppointment] = []
+
+
+def on_amending(ask: LastAppointment) -> None:
+    """Let a room above say when the last appointment of a file ends, if it has one."""
+    _last_appointment.append(ask)
 
 
 async def open_file(uow: UnitOfWork, actor: Actor, patient: Patient) -> PatientFile:
@@ -65,20 +75,27 @@ async def amend(
     file_id: UUID,
     changes: Mapping[str, Any],
     expected: Expected,
+    *,
+    editable: timedelta,
 ) -> PatientFile:
     """Correct a file (JSON merge patch, validated member by member).
 
-    The event names the members that changed, never their values. Refusals:
-    `patient-file-not-found`, `version-mismatch`, `patient-invalid`.
+    Until `editable` after the end of its last appointment. The event names the members that
+    changed, never their values. Refusals: `patient-file-not-found`, `version-mismatch`,
+    `patient-file-closed`, `patient-invalid`.
     """
     found = _there(await repository.find(uow, actor, file_id, lock=True))
     expected.check(found.version, required=False)
+    for ask in _last_appointment:
+        ended = await ask(uow, file_id)
+        if ended is not None and ended + editable < await uow.now():
+            raise PatientFileClosed
     patient = replace(found.patient, **changes)
     if patient.birth_date is None and patient.age is None:
         raise PatientInvalid(
             FieldError("#/age", "age-missing", "The birth date or the age stays known.")
         )
-    check_qualified(found.patient.identity_status, patient.identity_status, changes.get("ins"))
+    check_qualified(found.patient.identity_status, patient, changes.get("ins"))
     await repository.amend(uow, file_id, patient)
     await events.record(
         uow,

@@ -128,6 +128,42 @@ def test_digests_of_different_uses_never_compare_equal() -> None:
     assert VAULT.fingerprint(b"x") != Vault(Keys.generate()).fingerprint(b"x")
 
 
+# --- several encryption keys ----------------------------------------------------------------------
+
+
+def test_a_new_key_reads_before_it_writes() -> None:
+    """Handed from server to server: none of them meets what it cannot read."""
+    row = new_id()
+    two = KEYS.with_another()
+    old, handed_round = Vault(KEYS), Vault(two)
+    new = Vault(two.model_copy(update={"writes_with": None}))
+    for writer, reader in ((handed_round, old), (old, handed_round), (new, handed_round)):
+        written = writer.encrypt("Martin", column=COLUMN, row=row)
+        assert reader.decrypt(written, column=COLUMN, row=row) == "Martin"
+    assert (old.current, handed_round.current, new.current) == (1, 1, 2)
+    with pytest.raises(KeysError, match="a key that is not loaded"):
+        old.decrypt(new.encrypt("Martin", column=COLUMN, row=row), column=COLUMN, row=row)
+
+
+def test_what_is_encrypted_anew_is_under_the_key_that_writes() -> None:
+    row = new_id()
+    new = Vault(KEYS.with_another().model_copy(update={"writes_with": None}))
+    before = Vault(KEYS).encrypt("Martin", column=COLUMN, row=row)
+    after = new.encrypt_anew(before, column=COLUMN, row=row)
+    assert after is not None
+    assert (after[1], new.decrypt(after, column=COLUMN, row=row)) == (2, "Martin")
+    assert new.encrypt_anew(after, column=COLUMN, row=row) is after
+    assert new.encrypt_anew(None, column=COLUMN, row=row) is None
+    with pytest.raises(KeysError):
+        new.encrypt_anew(before, column=COLUMN, row=new_id())
+
+
+def test_the_numbers_of_keys_end() -> None:
+    keys = KEYS.model_copy(update={"encryption": {255: KEYS.encryption[1]}})
+    with pytest.raises(KeysError):
+        keys.with_another()
+
+
 # --- keys files ---------------------------------------------------------------------------------
 
 
@@ -157,6 +193,7 @@ WRONG = [
     KEYS.model_dump_json().replace(SECRET, SECRET[:-1]),
     KEYS.model_dump_json().replace('"token"', '"tokens"'),
     KEYS.model_copy(update={"encryption": {}}).model_dump_json(),
+    KEYS.model_copy(update={"writes_with": 2}).model_dump_json(),
 ]
 
 

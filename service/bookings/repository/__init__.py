@@ -3,6 +3,7 @@
 from service.bookings.repository.changing import (
     cancel,
     care_of,
+    last_end,
     lock,
     lock_slots,
     move,
@@ -31,6 +32,7 @@ __all__ = [
     "find_moved",
     "full",
     "give_back",
+    "last_end",
     "list_mine",
     "lock",
     "lock_slots",

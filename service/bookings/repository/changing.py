@@ -1,5 +1,6 @@
 """Locking and changing bookings, inside a transaction."""
 
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -109,6 +110,17 @@ async def care_of(uow: UnitOfWork, file_id: UUID) -> tuple[list[UUID], list[UUID
     """Return which practitioners, and which centres with nobody named, have these bookings."""
     row = (await uow.execute(_CARE, {"file_id": file_id})).one()
     return list(row.practitioner_ids), list(row.organization_ids)
+
+
+_LAST_END = select(func.max(_b.ends_at)).where(
+    _b.patient_file_id == bind("file_id", Uuid), _b.state != BookingState.CANCELLED
+)
+
+
+async def last_end(uow: UnitOfWork, file_id: UUID) -> datetime | None:
+    """Return when the last appointment of a file ends, if it has one."""
+    ended: datetime | None = (await uow.execute(_LAST_END, {"file_id": file_id})).scalar_one()
+    return ended
 
 
 _OTHERS_SENT = select(

@@ -1,0 +1,103 @@
+"""Use cases: place and lift legal holds, and say all that is held about a patient."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from service import patients
+from service.directory import ForeignTerritory
+from service.identity import Actor
+from service.kernel import events
+from service.kernel.db import UnitOfWork
+from service.kernel.events import Origin
+from service.kernel.ids import new_id
+from service.kernel.wall import as_upkeep
+from service.retention import export, repository
+from service.retention.domain import LegalHoldLifted, LegalHoldNotFound
+from service.retention.repository import Hold
+
+_OPERATOR = Origin(role="operator")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What a hold covers: one patient file, or every file of a case. Exactly one is given."""
+
+    patient_file_id: UUID | None = None
+    case_id: str | None = None
+
+
+async def place(
+    uow: UnitOfWork,
+    actor: Actor | None,
+    target: Target,
+    *,
+    reason: str,
+    territory: str | None = None,
+) -> Hold:
+    """Keep everything of a patient or a case until the hold is lifted.
+
+    Not asked whether there is any: that would tell. Without an actor it is the operator's, and
+    holds everywhere. Refusals: `foreign-territory`.
+    """
+    if actor is not None:
+        territory = territory or actor.territories[0]
+        if territory not in actor.territories:
+            raise ForeignTerritory
+    hold_id = new_id()
+    await repository.place(
+        uow,
+        hold_id,
+        territory=territory,
+        patient_file_id=target.patient_file_id,
+        case_id=target.case_id,
+        reason=reason,
+        client_id=actor.client_id if actor else None,
+    )
+    await _tell(uow, actor, "legal_hold.placed", hold_id, territory)
+    return await placed(uow, actor, hold_id)
+
+
+async def lift(uow: UnitOfWork, actor: Actor | None, hold_id: UUID) -> Hold:
+    """End a hold; what is due goes with the next run. Its reason goes at once.
+
+    Refusals: `legal-hold-not-found`, `legal-hold-lifted`.
+    """
+    found = await placed(uow, actor, hold_id)
+    if not await repository.lift(uow, hold_id):
+        raise LegalHoldLifted
+    await _tell(uow, actor, "legal_hold.lifted", hold_id, found.territory)
+    return await placed(uow, actor, hold_id)
+
+
+async def holds(uow: UnitOfWork, actor: Actor | None = None) -> list[Hold]:
+    """Return the holds of my territories, or to the operator all of them, newest first."""
+    return await repository.holds(uow, None if actor is None else actor.territories)
+
+
+async def placed(uow: UnitOfWork, actor: Actor | None, hold_id: UUID) -> Hold:
+    """Return a hold of my territories. Refusals: `legal-hold-not-found`."""
+    found = next((hold for hold in await holds(uow, actor) if hold.id == hold_id), None)
+    if found is None:
+        raise LegalHoldNotFound
+    return found
+
+
+async def _tell(
+    uow: UnitOfWork, actor: Actor | None, type_: str, subject_id: UUID, territory: str | None
+) -> None:
+    origin = actor.origin if actor else _OPERATOR
+    await events.record(uow, origin, type_, subject_id, territory=territory, data={})
+
+
+async def everything_about(uow: UnitOfWork, actor: Actor | None, file_id: UUID) -> dict[str, Any]:
+    """Return all that is held about a patient, with French labels; the trace says who asked.
+
+    For the centre that opened the file, and for the operator. Refusals: `patient-file-not-found`.
+    """
+    await as_upkeep(uow)
+    held = await export.held(uow, file_id)
+    if held is None or (actor is not None and held.organization_id != actor.organization_id):
+        raise patients.PatientFileNotFound
+    await _tell(uow, actor, "patient_file.exported", file_id, held.territory)
+    return held.labelled()
