@@ -19,6 +19,7 @@ class Kind(StrEnum):
     FILE_REFERENCES = "file-references"
     BOOKING_REFERENCES = "booking-references"
     CALL_REFERENCES = "call-references"
+    CALLBACK_REFERENCES = "callback-references"
     NEED_REFERENCES = "need-references"
     CLIENTS = "clients"
     IDEMPOTENCY = "idempotency"
@@ -67,6 +68,7 @@ def rules(settings: Settings) -> Sequence[Rule]:
         Rule(Kind.FILE_REFERENCES, references, f"age, sex, commune and case of a file: {since}"),
         Rule(Kind.BOOKING_REFERENCES, references, "case and persons of bookings"),
         Rule(Kind.CALL_REFERENCES, references, "case and persons of calls"),
+        Rule(Kind.CALLBACK_REFERENCES, references, "who called back"),
         Rule(Kind.NEED_REFERENCES, references, "case, age and person of unmet needs"),
         Rule(
             Kind.CLIENTS,

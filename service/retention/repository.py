@@ -159,6 +159,14 @@ _ERASURES: Mapping[Kind, _Erasure] = {
         _no_case_held(call),
         _free(_c.patient_file_id),
     ),
+    Kind.CALLBACK_REFERENCES: _erasure(
+        callback,
+        ("made_by",),
+        _k.at < _before,
+        exists(
+            select(_c.id).where(_c.id == _k.call_id, _no_case_held(call), _free(_c.patient_file_id))
+        ),
+    ),
     Kind.NEED_REFERENCES: _erasure(
         need, ("case_id", "age", "person"), _n.wanted_to < _before, _no_case_held(need)
     ),
