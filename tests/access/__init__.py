@@ -1,0 +1,1 @@
+"""Who may do what, and sees what: every operation, every role, near and far."""
