@@ -2,7 +2,7 @@
 # The service without the embedded PostgreSQL: SNP_DATABASE_URL names a server.
 #   docker build -t snp .
 #   docker run -e SNP_OWNER_DATABASE_URL=... snp migrate
-#   docker run -p 8000:8000 -v ./keys.json:/keys.json:ro -e SNP_KEYS_FILE=/keys.json \
+#   docker run --read-only --cap-drop ALL -p 8000:8000 -v ./keys.json:/keys.json:ro -e SNP_KEYS_FILE=/keys.json \
 #     -e SNP_DATABASE_URL=... snp
 
 FROM python:3.11-slim AS build

@@ -4,9 +4,11 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager, nullcontext
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.middleware.cors import CORSMiddleware
 
 from service import audit as traces
 from service.agenda.router import entries
@@ -31,7 +33,7 @@ from service.kernel.db import Database
 from service.kernel.http import docs, health, pages, problems
 from service.kernel.http.middleware import Observe
 from service.kernel.http.proxies import BehindProxies
-from service.kernel.http.rate import RateLimit
+from service.kernel.http.rate import Guesses, RateLimit
 from service.kernel.settings import Settings, listed
 from service.needs.router import router as needs
 from service.patients.router import router as patients
@@ -43,6 +45,15 @@ _COLLECT_EVERY = 20_000  # objects that stayed; a request makes some thousands a
 
 # Nothing leaves this process but answers and log lines, which say no path.
 _NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+# For pages of other origins, where the operator names some: tokens in headers, never cookies.
+_CORS: dict[str, Any] = {
+    "allow_methods": ["GET", "POST", "PUT", "PATCH", "DELETE"],
+    "allow_headers": ["Authorization", "Content-Type", "Idempotency-Key", "If-Match"],
+    "expose_headers": [
+        *("ETag", "Location", "Idempotency-Replayed", "Retry-After", "X-Request-Id"),
+        *("RateLimit", "RateLimit-Policy"),
+    ],
+}
 
 DESCRIPTION = """\
 Broker of unscheduled-care slots (soins non programmés): volunteer doctors publish slots that the
@@ -105,6 +116,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         separate_input_output_schemas=False,
         telemetry=_NO_TELEMETRY,
+        redirect_slashes=False,  # it would lead to whatever the header Host says
     )
     app.state.settings = settings
     app.state.database = database
@@ -112,7 +124,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.room_checks = {"audit": traces.sealing}
     app.state.tokens = Tokens(database.vault.token_key, settings.token_seconds)
     app.state.authenticators = Authenticators(settings)
-    app.state.token_limit = RateLimit(settings.token_requests_per_minute)
+    app.state.token_limit = RateLimit("token", settings.token_requests_per_minute)
+    app.state.guesses = Guesses(watching=settings.token_requests_per_minute > 0)
+    app.state.client_limit = RateLimit("client", settings.client_requests_per_minute)
+    app.state.address_limit = RateLimit("address", settings.address_requests_per_minute)
+    if settings.cors_origins:
+        app.add_middleware(CORSMiddleware, **_CORS, allow_origins=listed(settings.cors_origins))
     if settings.trusted_proxies:
         app.add_middleware(
             BehindProxies,

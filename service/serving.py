@@ -16,6 +16,7 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from service.kernel import checks
+from service.kernel.http.connection import Connection
 from service.kernel.settings import Settings
 from service.main import create_app, open_database
 
@@ -24,7 +25,7 @@ _DRAIN_SECONDS = 10
 _KEEP_ALIVE_SECONDS = 75
 _OPTIONS: dict[str, Any] = {
     "loop": "uvloop",
-    "http": "httptools",
+    "http": Connection,
     "ws": "none",
     "lifespan": "on",
     "proxy_headers": False,  # kernel.http.proxies says whom to believe
@@ -34,6 +35,7 @@ _OPTIONS: dict[str, Any] = {
     "timeout_keep_alive": _KEEP_ALIVE_SECONDS,
     "timeout_graceful_shutdown": _DRAIN_SECONDS,
 }
+
 
 log = structlog.get_logger()
 
@@ -120,7 +122,9 @@ def serve_with_workers(
 ) -> None:
     """Serve in several processes, each with its own pool; a worker that dies is replaced."""
     create_app(settings)  # a mistake in the settings is told once, here
-    config = uvicorn.Config("service.main:create_app", factory=True, workers=workers, **_OPTIONS)
+    config = uvicorn.Config(
+        "service.main:create_app", factory=True, workers=workers, **_OPTIONS
+    )
     supervisor = _Supervisor(config, sockets=[listener])
     ready()
     supervisor.run()

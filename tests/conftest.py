@@ -154,6 +154,7 @@ def make_settings(keys: Keys) -> Callable[..., Settings]:
             "keys": SecretStr(keys.model_dump_json()),
             "rpps_check": "format",
             "token_requests_per_minute": 0,
+            "address_requests_per_minute": 0,
             # Hundreds of rivals on a busy machine: what is tested is who wins, not how soon.
             "pool_timeout_seconds": 60,
             "log_level": "ERROR",
@@ -201,6 +202,7 @@ def base_url(
         SNP_KEYS=keys.model_dump_json(),
         SNP_RPPS_CHECK="format",
         SNP_TOKEN_REQUESTS_PER_MINUTE="0",
+        SNP_ADDRESS_REQUESTS_PER_MINUTE="0",
     ) as process:
         process.wait_until(lambda started: address(started) is not None)
         found = address(process)

@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from service.demo.failure import DemoError
@@ -33,7 +33,7 @@ class Credential:
     role: str
     territory: str
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
     organization_id: str
     practitioner_id: str | None = None
 

@@ -50,6 +50,8 @@ def _settings(folder: Path, settings: Settings, databases: Databases) -> Setting
         "keys_file": folder / files.KEYS,
         "rpps_check": "format",
         "token_requests_per_minute": 0,
+        "client_requests_per_minute": 0,
+        "address_requests_per_minute": 0,
     }
     if "log_level" not in settings.model_fields_set:
         changes["log_level"] = "WARNING"  # a line for every request would bury the welcome

@@ -8,6 +8,7 @@ The second door of the room is `service.identity.http`, for routers.
 
 from service.identity.authenticators.credentials import client
 from service.identity.domain import (
+    AGGREGATES_ONLY,
     BOOKERS,
     PERMISSIONS,
     PROFESSIONALS,
@@ -42,6 +43,7 @@ from service.identity.usecases import (
 )
 
 __all__ = [
+    "AGGREGATES_ONLY",
     "BOOKERS",
     "OPERATOR",
     "PERMISSIONS",

@@ -58,6 +58,9 @@ PURPOSES: Mapping[Role, str] = {
     Role.ADMIN: "administration",
 }
 
+# Who reads figures without being of the staff: no figure may tell of a few people.
+AGGREGATES_ONLY = frozenset({Role.ANALYST})
+
 # Which role may call which operation: the operation ids of the OpenAPI document, all of them.
 # What a role may see inside an operation is decided by the rooms, in SQL.
 PERMISSIONS: Mapping[str, frozenset[Role]] = {

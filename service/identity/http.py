@@ -1,6 +1,6 @@
 """The doorman: a route class that answers 401 and 403 before the body is read, and the actor.
 
-Order of answers: 401, 403, 413/415/400, then the body's own rules.
+Order of answers: 401, 429, 403, 413/415/400, then the body's own rules.
 """
 
 from collections.abc import Callable, Coroutine
@@ -31,6 +31,7 @@ from service.kernel.errors import (
     Invalid,
     Malformed,
     ReadOnly,
+    Unauthenticated,
     Unavailable,
     UnsupportedMediaType,
     told_name,
@@ -38,6 +39,7 @@ from service.kernel.errors import (
 from service.kernel.http.asked import Asked
 from service.kernel.http.deps import KeyMalformed, KeyReused
 from service.kernel.http.problems import problems
+from service.kernel.http.rate import TooManyRequests, address
 
 __all__ = ["Authenticators", "CurrentActor", "Guarded", "refusals"]
 
@@ -71,7 +73,7 @@ class Guarded(APIRoute):
 
         async def guarded(request: Request) -> Response:
             actor = request.state.actor = replace(
-                _signed_in(request) or await _certified(request),
+                await _known(request),
                 correlation_id=request.scope["request_id"],
                 address=request.client.host if request.client else None,
             )
@@ -91,6 +93,18 @@ class Guarded(APIRoute):
                 return await handle(request)
 
         return guarded
+
+
+async def _known(request: Request) -> Actor:
+    """Return who is calling; limits count a client, or the address of who is nobody."""
+    state = request.app.state
+    try:
+        actor = _signed_in(request) or await _certified(request)
+    except Unauthenticated:
+        state.address_limit.spend(address(request.scope), request.scope)
+        raise
+    state.client_limit.spend(actor.client_id, request.scope)
+    return actor
 
 
 def _signed_in(request: Request) -> Actor | None:
@@ -178,5 +192,6 @@ def refusals(*named: type[DomainError], idempotent: bool = False) -> dict[int | 
         Invalid,
         UnknownParameter,
         *named,
+        TooManyRequests,
         Unavailable,
     )

@@ -25,7 +25,7 @@ from service.kernel.db import UnitOfWork
 from service.kernel.errors import BodyTooLarge, DomainError, Invalid, Unavailable
 from service.kernel.http.deps import Uow
 from service.kernel.http.problems import problems
-from service.kernel.http.rate import TooManyRequests
+from service.kernel.http.rate import TooManyRequests, address
 from service.kernel.settings import Settings
 
 oauth = APIRouter(tags=["identity"])
@@ -66,18 +66,23 @@ async def token(
             400, "unsupported_grant_type", "Only client_credentials, and token exchange (RFC 8693)."
         )
     identifier, secret = _basic(authorization) or (form.client_id or "", form.client_secret or "")
-    request.app.state.token_limit.check(identifier, request.client)
-    authenticators: Authenticators = request.app.state.authenticators
+    state, here = request.app.state, address(request.scope)
+    named = identifier or here  # a certificate needs no name
+    state.token_limit.spend((named, here), request.scope)
+    state.guesses.check(named, here)
+    authenticators: Authenticators = state.authenticators
     try:
         certificate = authenticators.certificate(request.headers)
         software = await authenticators.software(uow, certificate, identifier, secret)
         issue = _exchanged if form.grant_type == _EXCHANGE else _issued
         issued = await issue(request, uow, software, form)
     except (ClientRefused, CertificateRefused) as refusal:
+        state.guesses.failed(named, here)
         return _error(401, ClientRefused.code, _sentence(refusal))
     except (usecases.ScopeRefused, usecases.PersonRefused, SubjectTokenRefused) as refusal:
         return _error(400, refusal.code, _sentence(refusal))
-    if not request.app.state.settings.read_only:
+    state.guesses.succeeded(named, here)
+    if not state.settings.read_only:
         await usecases.remember_use(uow, software.client_id)
     return _no_store(JSONResponse(issued.model_dump(exclude_none=True)))
 

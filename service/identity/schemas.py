@@ -41,7 +41,7 @@ class TokenForm(BaseModel):
 class TokenOut(Answer):
     """RFC 6749 §5.1, RFC 8693 §2.2.1."""
 
-    access_token: str
+    access_token: str = Field(repr=False)
     token_type: str = "Bearer"  # noqa: S105  the type of the token, not a token
     expires_in: int = Field(description="Seconds.")
     scope: str

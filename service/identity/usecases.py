@@ -3,7 +3,7 @@
 import base64
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -62,7 +62,7 @@ class PersonRefused(Malformed):
 class IssuedToken:
     """An access token and what it stands for."""
 
-    access_token: str
+    access_token: str = field(repr=False)
     expires_in: int
     scope: str
 
@@ -207,7 +207,7 @@ class NewSecret:
     """A client's id and secret; the secret is shown once and kept nowhere."""
 
     client_id: UUID
-    client_secret: str
+    client_secret: str = field(repr=False)
 
 
 def _secret(vault: Vault) -> tuple[str, bytes]:

@@ -45,14 +45,16 @@ class Keys(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    encryption: dict[Annotated[int, Field(ge=1, le=_HIGHEST)], Key] = Field(min_length=1)
+    encryption: dict[Annotated[int, Field(ge=1, le=_HIGHEST)], Key] = Field(
+        min_length=1, repr=False
+    )
     # Which of them writes; by default the highest. While a new one is handed to one server after
     # the other, the old one goes on writing: each server reads what the others write.
     writes_with: int | None = None
-    index: Key
-    token: Key
-    server: Key
-    audit: Key | None = None
+    index: Key = Field(repr=False)
+    token: Key = Field(repr=False)
+    server: Key = Field(repr=False)
+    audit: Key | None = Field(None, repr=False)
 
     @model_validator(mode="after")
     def _writes_with_one_of_them(self) -> Self:

@@ -11,6 +11,9 @@ A room's error picks one family and a stable `code`; each face renders families 
     ├── Invalid               a rule is broken by the input; says where and what
     ├── Malformed             the input cannot be read at all
     ├── BodyTooLarge          more than is read
+    ├── AddressTooLong        a path and query of more than is read
+    ├── HeadTooLarge          headers of more than are read
+    ├── TooSlow               the request did not arrive in time
     ├── UnsupportedMediaType  not a form of input that is read
     ├── PreconditionRequired  a version must be named
     ├── PreconditionFailed    the named version is stale
@@ -108,6 +111,27 @@ class BodyTooLarge(DomainError):
 
     code = "body-too-large"
     title = "The body is too large."
+
+
+class AddressTooLong(DomainError):
+    """The path and the query are longer than 8 KiB."""
+
+    code = "address-too-long"
+    title = "The address (path and query) is longer than 8 KiB."
+
+
+class HeadTooLarge(DomainError):
+    """The headers are larger than 32 KiB."""
+
+    code = "head-too-large"
+    title = "The headers are larger than 32 KiB."
+
+
+class TooSlow(DomainError):
+    """The request was not there 20 seconds after it had begun."""
+
+    code = "too-slow"
+    title = "The request did not arrive within 20 seconds."
 
 
 class UnsupportedMediaType(DomainError):

@@ -1,6 +1,7 @@
 """The only reader of the environment: settings `SNP_*` with safe defaults."""
 
 import ipaddress
+import re
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -8,6 +9,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_ORIGIN = re.compile(r"https?://[A-Za-z0-9.-]+(:\d{1,5})?")
 
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"
@@ -107,7 +110,28 @@ class Settings(BaseSettings):
     token_requests_per_minute: int = Field(
         60,
         description="Per client and address, on /oauth/token: all of them at once if need be,"
-        " then refilled evenly. 0 switches the limit off (as in the demo).",
+        " then refilled evenly. 0 switches off this limit, and the growing waits of who guesses"
+        " secrets (as in the demo).",
+    )
+    client_requests_per_minute: Annotated[int, Field(ge=0)] = Field(
+        60_000,
+        description="Per client, in each server process: a runaway loop is stopped, work never."
+        " 0 switches the limit off (as in the demo).",
+    )
+    address_requests_per_minute: Annotated[int, Field(ge=0)] = Field(
+        600,
+        description="Per address (IPv6: /64), in each server process: requests whose token is"
+        " missing or worth nothing. 0 switches the limit off (as in the demo).",
+    )
+    cors_origins: str = Field(
+        "",
+        description="Origins (`https://console.example.fr`, comma-separated) whose pages may call"
+        " the API from a browser. Empty: none.",
+    )
+    small_cell_min: Annotated[int, Field(ge=2)] = Field(
+        11,
+        description="Fewest people that a figure tells of to an `analyst`; below, and where the"
+        " difference of figures would tell, counts are withheld. Staff reads exact figures.",
     )
     audit_seal_seconds: Annotated[float, Field(ge=0)] = Field(
         10,
@@ -144,6 +168,13 @@ class Settings(BaseSettings):
     def _networks(cls, value: str) -> str:
         for name in listed(value):
             ipaddress.ip_network(name)
+        return value
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        if wrong := [origin for origin in listed(value) if not _ORIGIN.fullmatch(origin)]:
+            raise ValueError(f"no origins such as https://console.example.fr: {wrong}")
         return value
 
     @model_validator(mode="after")

@@ -201,6 +201,8 @@ class Installation:
             "SNP_KEYS": self.keys.model_dump_json(),
             "SNP_TOKEN_SECONDS": "3600",
             "SNP_TOKEN_REQUESTS_PER_MINUTE": "0",
+            "SNP_CLIENT_REQUESTS_PER_MINUTE": "0",
+            "SNP_ADDRESS_REQUESTS_PER_MINUTE": "0",
             "SNP_RPPS_CHECK": "format",
             "SNP_PREPARED_STATEMENTS": "true",
             **settings,

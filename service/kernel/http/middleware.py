@@ -1,4 +1,4 @@
-"""The outermost layer: request id, one log line a request, the last word on a defect.
+"""The outermost layer: request id, one log line a request, safe headers, the last word on a defect.
 
 Pure ASGI: Starlette's BaseHTTPMiddleware costs more than most of our requests.
 """
@@ -16,9 +16,20 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.kernel.http.problems import problem
+from service.kernel.http.rate import told
 from service.kernel.ids import new_id
 
 _REQUEST_ID = re.compile(r"^[\x21-\x7e]{1,64}$")
+
+_DATA = ("/v1", "/oauth")
+_KEPT_NOWHERE, _ASKED_AGAIN = (b"cache-control", b"no-store"), (b"cache-control", b"no-cache")
+_SAFE = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+)
+_NOTHING_TO_RUN = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+_TLS_ONLY = (b"strict-transport-security", b"max-age=31536000; includeSubDomains")
 
 log = structlog.get_logger()
 
@@ -46,7 +57,7 @@ class Observe:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                _add_headers(message, scope["path"], request_id)
+                _add_headers(message, scope, request_id)
             await send(message)
 
         try:
@@ -94,14 +105,23 @@ def _request_id(scope: Scope) -> str:
     return str(new_id())
 
 
-def _add_headers(message: MutableMapping[str, Any], path: str, request_id: str) -> None:
-    headers = [*message.get("headers", ()), (b"x-request-id", request_id.encode())]
+def _add_headers(message: MutableMapping[str, Any], scope: Scope, request_id: str) -> None:
+    """Say what every answer says; a page that is shown in a browser brings its own policy."""
+    headers = [
+        *message.get("headers", ()),
+        (b"x-request-id", request_id.encode()),
+        *_SAFE,
+        *told(scope),
+    ]
     if message["status"] == HTTPStatus.NO_CONTENT:
-        headers = [header for header in headers if header[0].lower() != b"content-type"]
-    headers.append((b"x-content-type-options", b"nosniff"))
-    if not any(name.lower() == b"cache-control" for name, _ in headers):
-        value = b"no-store" if path.startswith(("/v1", "/oauth")) else b"no-cache"
-        headers.append((b"cache-control", value))
+        headers = [header for header in headers if header[0] != b"content-type"]
+    names = {name for name, _ in headers}
+    if b"content-security-policy" not in names:
+        headers.append(_NOTHING_TO_RUN)
+    if b"cache-control" not in names:
+        headers.append(_KEPT_NOWHERE if scope["path"].startswith(_DATA) else _ASKED_AGAIN)
+    if scope["scheme"] == "https":
+        headers.append(_TLS_ONLY)
     message["headers"] = headers
 
 

@@ -22,13 +22,16 @@ _STATUS: dict[type[DomainError], int] = {
     errors.Unauthenticated: 401,
     errors.Forbidden: 403,
     errors.NotFound: 404,
+    errors.TooSlow: 408,
     errors.Conflict: 409,
     errors.PreconditionFailed: 412,
     errors.BodyTooLarge: 413,
+    errors.AddressTooLong: 414,
     errors.UnsupportedMediaType: 415,
     errors.Invalid: 422,
     errors.PreconditionRequired: 428,
     errors.TooMany: 429,
+    errors.HeadTooLarge: 431,
     errors.Unavailable: 503,
 }
 
