@@ -77,7 +77,10 @@ ROLES: Mapping[Role, tuple[str, str]] = {
         "coordinateur (CPTS, SAS)",
         "Keeps their territory's directory and rights of people, reads figures; never a patient.",
     ),
-    Role.ANALYST: ("chargé d'études", "Reads the figures and the directory; never a patient."),
+    Role.ANALYST: (
+        "chargé d'études",
+        "Reads figures without small counts, and the directory; never a patient.",
+    ),
     Role.SAS_PLATFORM: (
         "plateforme numérique SAS",
         "For the national platform, whose interface is not here yet: reads code lists, no slot.",

@@ -48,7 +48,7 @@ class Dashboard(Person):
         """Sign in as somebody who may."""
         Dashboard._dashboards += 1
         options = self.environment.parsed_options
-        self._me = clients(self.environment).next("manager", "analyst", "regulator")
+        self._me = clients(self.environment).next("manager", "regulator")
         self._random = Random(f"{options.seed}/{Dashboard._dashboards}")  # noqa: S311  a draw
         self._year, self._pause = options.year, options.pause
 

@@ -6,13 +6,15 @@ from datetime import date
 from typing import Annotated, Any, TypeVar
 from uuid import UUID
 
-from fastapi import Depends, Header, Query, Response
+from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel
 
-from service.analytics.domain import FiguresInvalid, Question, question
+from service.analytics.domain import FiguresInvalid, FiguresTooFine, Question, question
 from service.analytics.schemas import Table, table
 from service.directory import ForeignTerritory, TerritoryNotFound
-from service.identity.http import refusals
+from service.identity import AGGREGATES_ONLY
+from service.identity.http import CurrentActor, refusals
+from service.kernel.settings import Settings
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -28,7 +30,7 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
         },
         "description": "The figures.",
     },
-    **refusals(ForeignTerritory, TerritoryNotFound, FiguresInvalid),
+    **refusals(ForeignTerritory, TerritoryNotFound, FiguresInvalid, FiguresTooFine),
 }
 
 
@@ -41,6 +43,13 @@ def _question(
     return question(territory, cpts, from_, to)
 
 
+async def _floor(request: Request, actor: CurrentActor) -> int | None:
+    """Return the smallest count that the caller may be told; None: every one."""
+    settings: Settings = request.app.state.settings
+    return settings.small_cell_min if actor.role in AGGREGATES_ONLY else None
+
+
+Floor = Annotated[int | None, Depends(_floor)]
 Asked = Annotated[Question, Depends(_question)]
 Accept = Annotated[str, Header(include_in_schema=False)]
 

@@ -12,6 +12,7 @@ from service.analytics.domain import (
     AppointmentsBy,
     CallbacksBy,
     FiguresInvalid,
+    FiguresTooFine,
     GroupBy,
     IndicatorsBy,
     PeriodTooLong,
@@ -19,7 +20,7 @@ from service.analytics.domain import (
     SlotUsageBy,
     question,
 )
-from service.analytics.http import JSON, RESPONSES, Accept, Asked, answer
+from service.analytics.http import JSON, RESPONSES, Accept, Asked, Floor, answer
 from service.analytics.schemas import (
     AppointmentsOut,
     CallbacksOut,
@@ -52,6 +53,7 @@ async def call_outcomes(
     actor: CurrentActor,
     response: Response,
     asked: Asked,
+    floor: Floor,
     group_by: GroupBy = GroupBy.NONE,
     accept: Accept = JSON,
 ) -> CallOutcomesOut | Response:
@@ -60,7 +62,7 @@ async def call_outcomes(
     `Accept: text/csv` answers a table for a French spreadsheet (`;`, decimal commas), the type of
     XLSX a workbook. Outcomes are not exclusive: shares are of calls and add up to more than one.
     """
-    found = await usecases.call_outcomes(uow, actor, asked=asked, group_by=group_by)
+    found = await usecases.call_outcomes(uow, actor, asked=asked, floor=floor, group_by=group_by)
     members = answer_of(found, call_outcomes_members)
     return await answer(
         CallOutcomesOut, members, accept, response, name="call-outcomes", by=group_by
@@ -79,6 +81,7 @@ async def slot_usage(
     actor: CurrentActor,
     response: Response,
     asked: Asked,
+    floor: Floor,
     group_by: SlotUsageBy = SlotUsageBy.NONE,
     accept: Accept = JSON,
 ) -> SlotUsageOut | Response:
@@ -88,7 +91,7 @@ async def slot_usage(
     another slot of their practitioner at that time. A community's slots are those of the
     organizations that belong to it; with several communities or labels, a slot counts under each.
     """
-    found = await usecases.slot_usage(uow, actor, asked=asked, group_by=group_by)
+    found = await usecases.slot_usage(uow, actor, asked=asked, floor=floor, group_by=group_by)
     return await answer(
         SlotUsageOut, answer_of(found), accept, response, name="slot-usage", by=group_by
     )
@@ -106,6 +109,7 @@ async def appointments(
     actor: CurrentActor,
     response: Response,
     asked: Asked,
+    floor: Floor,
     group_by: AppointmentsBy = AppointmentsBy.NONE,
     accept: Accept = JSON,
 ) -> AppointmentsOut | Response:
@@ -114,7 +118,7 @@ async def appointments(
     Missed ones are a share of those that the doctor's side has reported, unreported ones of those
     that are past. Groups are of the side that receives the patient.
     """
-    found = await usecases.appointments(uow, actor, asked=asked, group_by=group_by)
+    found = await usecases.appointments(uow, actor, asked=asked, floor=floor, group_by=group_by)
     return await answer(
         AppointmentsOut, answer_of(found), accept, response, name="appointments", by=group_by
     )
@@ -132,6 +136,7 @@ async def referrals(
     actor: CurrentActor,
     response: Response,
     asked: Asked,
+    floor: Floor,
     group_by: ReferralsBy = ReferralsBy.NONE,
     accept: Accept = JSON,
 ) -> ReferralsOut | Response:
@@ -140,7 +145,7 @@ async def referrals(
     `requesters` tells roles and kinds of organization apart: an emergency department's patients,
     a pharmacist's, those of the regulation.
     """
-    found = await usecases.referrals(uow, actor, asked=asked, group_by=group_by)
+    found = await usecases.referrals(uow, actor, asked=asked, floor=floor, group_by=group_by)
     return await answer(
         ReferralsOut, answer_of(found), accept, response, name="referrals", by=group_by
     )
@@ -158,6 +163,7 @@ async def callbacks(
     actor: CurrentActor,
     response: Response,
     asked: Asked,
+    floor: Floor,
     group_by: CallbacksBy = CallbacksBy.NONE,
     accept: Accept = JSON,
 ) -> CallbacksOut | Response:
@@ -165,7 +171,7 @@ async def callbacks(
 
     The delay runs from entering the queue to the first attempt, answered or not.
     """
-    found = await usecases.callbacks(uow, actor, asked=asked, group_by=group_by)
+    found = await usecases.callbacks(uow, actor, asked=asked, floor=floor, group_by=group_by)
     return await answer(
         CallbacksOut, answer_of(found), accept, response, name="callbacks", by=group_by
     )
@@ -183,6 +189,7 @@ async def cpts_indicators(
     actor: CurrentActor,
     response: Response,
     asked: Asked,
+    floor: Floor,
     group_by: IndicatorsBy = IndicatorsBy.NONE,
     accept: Accept = JSON,
 ) -> CptsIndicatorsOut | Response:
@@ -191,7 +198,7 @@ async def cpts_indicators(
     The definitions are our wording, not the legal text. A doctor counts in each month and each
     community where he takes part, so that groups overlap.
     """
-    found = await usecases.cpts_indicators(uow, actor, asked=asked, group_by=group_by)
+    found = await usecases.cpts_indicators(uow, actor, asked=asked, floor=floor, group_by=group_by)
     members = answer_of(found, wording=WORDING, definitions=dict(DEFINITIONS))
     return await answer(
         CptsIndicatorsOut, members, accept, response, name="cpts-indicators", by=group_by
@@ -202,9 +209,13 @@ async def cpts_indicators(
     "/unmet-needs",
     operation_id="analytics.unmet_needs",
     response_model=UnmetNeedsOut,
+    response_model_exclude_unset=True,
     responses={
         **RESPONSES,
-        **refusals(ForeignTerritory, TerritoryNotFound, FiguresInvalid, PeriodTooLong),
+        **refusals(
+            *(ForeignTerritory, TerritoryNotFound),
+            *(FiguresInvalid, FiguresTooFine, PeriodTooLong),
+        ),
     },
 )
 async def unmet_needs(
@@ -214,6 +225,7 @@ async def unmet_needs(
     territory: Annotated[str, Query(max_length=3, examples=["36"])],
     from_: Annotated[date, Query(alias="from", examples=["2026-01-01"])],
     to: Annotated[date, Query(description="Excluded.", examples=["2026-02-01"])],
+    floor: Floor,
     accept: Accept = JSON,
 ) -> UnmetNeedsOut | Response:
     """Say what nobody had room for, beside the seats that nobody used, by place and day.
@@ -221,7 +233,7 @@ async def unmet_needs(
     Where both are high on the same day, people and room missed each other; 366 days at most.
     """
     asked = question(territory, None, from_, to)
-    found = await usecases.unmet_needs(uow, actor, asked=asked)
+    found = await usecases.unmet_needs(uow, actor, asked=asked, floor=floor)
     return await answer(
         UnmetNeedsOut,
         answer_of(found, unmet_needs_members),

@@ -35,6 +35,19 @@ from service.analytics.domain.periods import (
     question,
 )
 from service.analytics.domain.referrals import Referrals, ReferralsBy, Requester, referrals
+from service.analytics.domain.secrecy import (
+    APPOINTMENTS,
+    CALL_OUTCOMES,
+    CALLBACKS,
+    CPTS_INDICATORS,
+    REFERRALS,
+    SLOT_USAGE,
+    UNMET_NEEDS,
+    FiguresTooFine,
+    Month,
+    Rules,
+    Secrecy,
+)
 from service.analytics.domain.slot_usage import SlotUsage, SlotUsageBy
 from service.analytics.domain.unmet_needs import (
     WITH_SEATS,
@@ -47,14 +60,21 @@ from service.analytics.domain.unmet_needs import (
 )
 
 __all__ = [
+    "APPOINTMENTS",
     "AUDIENCE",
     "AVOIDED_METHOD",
+    "CALLBACKS",
+    "CALL_OUTCOMES",
     "CATEGORIES",
+    "CPTS_INDICATORS",
     "DEFINITIONS",
     "DOCTORS_SIDE",
     "OTHER_MASK",
     "PHYSICIAN",
+    "REFERRALS",
     "SEVERAL",
+    "SLOT_USAGE",
+    "UNMET_NEEDS",
     "WITH_SEATS",
     "WORDING",
     "Answer",
@@ -71,10 +91,12 @@ __all__ = [
     "Extent",
     "Figures",
     "FiguresInvalid",
+    "FiguresTooFine",
     "Group",
     "GroupBy",
     "Indicators",
     "IndicatorsBy",
+    "Month",
     "Period",
     "PeriodTooLong",
     "Question",
@@ -83,6 +105,8 @@ __all__ = [
     "ReferralsBy",
     "Requester",
     "Requests",
+    "Rules",
+    "Secrecy",
     "SlotUsage",
     "SlotUsageBy",
     "Tally",

@@ -11,10 +11,10 @@ F = TypeVar("F")
 
 @dataclass(frozen=True, slots=True)
 class Counted(Generic[F]):
-    """What one statement counted: of each range, or of the one range by group."""
+    """What one statement counted: each range, and its groups if any were asked for."""
 
     totals: Sequence[F]
-    groups: Mapping[str | None, F]
+    groups: Sequence[Mapping[str | None, F]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Group(Generic[F]):
     period: Period
     figures: F
     name: str | None = None
+    withheld: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,8 @@ class Answer(Generic[F]):
     """Figures of the whole, and of its groups; `groups` is None when no grouping was asked for.
 
     Where groups overlap, a row counts in several of them, or in none of them alone: they do not
-    add up to the whole, on purpose.
+    add up to the whole, on purpose. `withheld` names the counts that the caller is not told; it is
+    None for who is told everything.
     """
 
     question: Question
@@ -44,3 +46,4 @@ class Answer(Generic[F]):
     total: F
     groups: tuple[Group[F], ...] | None
     groups_overlap: bool | None
+    withheld: frozenset[str] | None = None

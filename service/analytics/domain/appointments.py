@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-from service.analytics.domain.numbers import DelayFigures, Delays, Rate, in_hours, rates
+from service.analytics.domain.numbers import DelayFigures, Delays, Rate, in_hours, named, rates
 
 
 class AppointmentsBy(StrEnum):
@@ -76,6 +76,11 @@ class Appointments:
     def delay_hours(self) -> DelayFigures:
         """From request to appointment, in hours."""
         return in_hours(self.delays)
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """Every count by its name in the answer, and `live`: not cancelled."""
+        return {**named(self), "live": self.booked - self.cancelled}
 
     @property
     def rates(self) -> dict[str, Rate]:

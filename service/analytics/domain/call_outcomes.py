@@ -65,6 +65,7 @@ class WaitFigures:
     median: Decimal | None
     p90: Decimal | None
     within_60_share: Decimal | None
+    within_60: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,27 @@ class Figures:
     calls_without_outcome: int
     avoided: int
     waits: WaitFigures
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """Every count by its name in the answer, and what `within_60_share` is a share of."""
+        categories = {f"outcomes.{c.category}.calls": c.calls for c in self.outcomes}
+        detail = {
+            f"outcomes.{c.category}.detail.{outcome}.calls": calls
+            for c in self.outcomes
+            for outcome, calls in c.detail or ()
+        }
+        return {
+            "calls": self.calls,
+            **categories,
+            **detail,
+            "outcome_mentions": self.outcome_mentions,
+            "calls_with_several_outcomes": self.calls_with_several_outcomes,
+            "calls_without_outcome": self.calls_without_outcome,
+            "avoided_emergency_visits.calls": self.avoided,
+            "callback_minutes.calls": self.waits.calls,
+            "within_60_minutes": self.waits.within_60,
+        }
 
 
 def figures(tally: Tally, of: Period) -> Figures:
@@ -111,7 +133,8 @@ def _category(name: str, tally: Tally) -> CategoryFigure:
 
 def _waits(tally: Tally) -> WaitFigures:
     found, calls = in_minutes(tally.waits), tally.waits.counted
-    return WaitFigures(calls, found.mean, found.median, found.p90, share(tally.within_60, calls))
+    within = tally.within_60
+    return WaitFigures(calls, found.mean, found.median, found.p90, share(within, calls), within)
 
 
 def categories_in(mask: int) -> int:

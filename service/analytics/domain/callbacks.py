@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-from service.analytics.domain.numbers import DelayFigures, Delays, Rate, in_minutes, rates
+from service.analytics.domain.numbers import DelayFigures, Delays, Rate, in_minutes, named, rates
 
 
 class CallbacksBy(StrEnum):
@@ -52,6 +52,11 @@ class Callbacks:
     def delay_minutes(self) -> DelayFigures:
         """From entering the queue to the first attempt, in minutes."""
         return in_minutes(self.delays)
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """Every count by its name in the answer."""
+        return named(self)
 
     @property
     def rates(self) -> dict[str, Rate]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from service.analytics.domain.numbers import Rate, rates
+from service.analytics.domain.numbers import Rate, named, rates
 
 WORDING = "ours_not_the_legal_text"
 PHYSICIAN = "10"  # TRE_G15
@@ -116,3 +116,8 @@ class Indicators:
 
     doctors: Doctors = Doctors()
     requests: Requests = Requests()
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """Every count by its name in the answer."""
+        return named(self)

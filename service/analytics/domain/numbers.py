@@ -1,9 +1,10 @@
 """Shares, delays and rates: rounded half up, once, from the exact quotient."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
 
 _MINUTE, _HOUR = 60_000_000, 3_600_000_000  # in microseconds
 
@@ -27,6 +28,18 @@ def rates(counts: object, named: Mapping[str, tuple[str, str]]) -> dict[str, Rat
         name: Rate(share(_sum(above, counts), _sum(below, counts)), above, below)
         for name, (above, below) in named.items()
     }
+
+
+def named(counts: Any) -> dict[str, int]:
+    """Return the counts of a figure by their path: those of its parts too, no list's."""
+    found: dict[str, int] = {}
+    for member in fields(counts):
+        value = getattr(counts, member.name)
+        if isinstance(value, int):
+            found[member.name] = value
+        elif is_dataclass(value) and not isinstance(value, Delays):
+            found |= {f"{member.name}.{inner}": n for inner, n in named(value).items()}
+    return found
 
 
 def _sum(expression: str, counts: object) -> int:

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from service.kernel.errors import FieldError, Invalid
 
 LONGEST_YEARS = 30
+_MONTHS = 12  # of a year
 # Outside of these no instant of the service lies, and some of their midnights do not exist.
 FIRST_DAY, LAST_DAY = date(1900, 1, 1), date(2200, 1, 1)
 
@@ -38,6 +39,11 @@ class Period:
         if self.from_.day != 1 or self.to.day != 1:
             return None
         return _month_number(self.to) - _month_number(self.from_)
+
+    @property
+    def is_year(self) -> bool:
+        """Tell whether this is one calendar year."""
+        return self.months == _MONTHS and self.from_.month == 1
 
     def by_month(self) -> list["Period"]:
         """Cut the period at the first days of months, in order; the ends may be parts of months."""
@@ -96,6 +102,7 @@ class Extent:
     """A question as statements need it: the ranges of instants, and whose local time it is.
 
     Each range includes its start and not its end. Every range counts by itself; they may overlap.
+    With a territory and a community, rows are of both.
     """
 
     territory: str | None

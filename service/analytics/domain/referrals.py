@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from service.analytics.domain.numbers import Rate, rates
+from service.analytics.domain.numbers import Rate, named, rates
 
 _REFERRAL_RATES: Mapping[str, tuple[str, str]] = {
     "missed": ("missed", "fulfilled + missed"),
@@ -68,6 +68,11 @@ class Referrals:
     requesters: tuple[Requester, ...] = ()
 
     COUNTS: ClassVar[tuple[str, ...]] = ("booked", "fulfilled", "missed", "cancelled", "pending")
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """Every count of the whole by its name in the answer."""
+        return named(self)
 
     @property
     def rates(self) -> dict[str, Rate]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
 
-from service.analytics.domain.numbers import Rate, rates
+from service.analytics.domain.numbers import Rate, named, rates
 
 
 class SlotUsageBy(StrEnum):
@@ -51,6 +51,11 @@ class SlotUsage:
     _RATES: ClassVar[Mapping[str, tuple[str, str]]] = {
         "fill": ("booked", "published - withdrawn"),
     }
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """Every count by its name in the answer, and `live`: booked, within capacity or beyond."""
+        return {**named(self), "live": self.booked + self.overbooked}
 
     @property
     def rates(self) -> dict[str, Rate]:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from service.analytics.domain.numbers import named
 from service.analytics.domain.periods import Period
 from service.kernel.errors import FieldError, Invalid
 
@@ -55,6 +56,11 @@ class UnmetNeeds:
     needs_with_open_slots: int
     unused_seats: int
     lines: Mapping[UnmetBy, tuple[UnmetLine, ...]]
+
+    @property
+    def cells(self) -> dict[str, int]:
+        """Every count by its name in the answer."""
+        return named(self)
 
 
 def check_days(period: Period) -> None:

@@ -59,7 +59,7 @@ class Counting:
 
 
 @cache
-def statement(counting: Counting, scope: str, group: str | None) -> Select[Any]:
+def statement(counting: Counting, scope: tuple[bool, bool], group: str | None) -> Select[Any]:
     """Build the statement for one way to choose and to group rows, once.
 
     Each range is a condition on the instant, so that months cost no computing by row and can use
@@ -70,8 +70,9 @@ def statement(counting: Counting, scope: str, group: str | None) -> Select[Any]:
         .table_valued(column("starts_at", Instant), column("ends_at", Instant), with_ordinality="n")
         .render_derived("ranges")
     )
+    scopes = zip((counting.territory, counting.cpts), scope, strict=True)
     chosen = (
-        counting.territory if scope == "territory" else counting.cpts,
+        *(condition for condition, wanted in scopes if wanted),
         counting.instant >= ranges.c.starts_at,
         counting.instant < ranges.c.ends_at,
         *counting.where,
@@ -122,8 +123,8 @@ async def count(
     group: str | None,
     read: Callable[[Sequence[RowMapping]], F],
 ) -> Counted[F]:
-    """Count: with a `group` the one range and its groups, without one each range by itself."""
-    scope = "territory" if extent.territory is not None else "cpts"
+    """Count each range by itself, and with a `group` its groups."""
+    scope = (extent.territory is not None, extent.cpts_id is not None)
     found = await uow.single(
         statement(counting, scope, group),
         {
@@ -137,7 +138,9 @@ async def count(
     rows: dict[tuple[int, bool, str | None], list[RowMapping]] = {}
     for row in found.mappings():
         rows.setdefault((row["n"], row["everything"], row["key"]), []).append(row)
-    return Counted(
-        [read(rows.get((n, True, None), [])) for n, _ in enumerate(extent.ranges, 1)],
-        {key: read(own) for (_, everything, key), own in rows.items() if not everything},
-    )
+    numbers = range(1, len(extent.ranges) + 1)
+    groups: dict[int, dict[str | None, F]] = {n: {} for n in numbers}
+    for (n, everything, key), own in rows.items():
+        if not everything:
+            groups[n][key] = read(own)
+    return Counted([read(rows.get((n, True, None), [])) for n in numbers], list(groups.values()))

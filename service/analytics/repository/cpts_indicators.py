@@ -170,11 +170,13 @@ async def cpts_indicators(
             Indicators(doctors=d, requests=r)
             for d, r in zip(doctors.totals, requests.totals, strict=True)
         ],
-        {
-            key: Indicators(
-                doctors=doctors.groups.get(key, Doctors()),
-                requests=requests.groups.get(key, Requests()),
-            )
-            for key in {**doctors.groups, **requests.groups}
-        },
+        [
+            {
+                key: Indicators(
+                    doctors=ours.get(key, Doctors()), requests=theirs.get(key, Requests())
+                )
+                for key in {**ours, **theirs}
+            }
+            for ours, theirs in zip(doctors.groups, requests.groups, strict=True)
+        ],
     )

@@ -5,7 +5,7 @@ from typing import Any
 from pydantic import Field
 
 from service.analytics.domain import AVOIDED_METHOD, Figures
-from service.analytics.schemas.shapes import Number, PeriodOut, WholeOut
+from service.analytics.schemas.shapes import Count, Number, PeriodOut, WholeOut
 from service.calls import Outcome
 from service.kernel.http.shapes import Answer
 
@@ -14,30 +14,30 @@ class DetailOut(Answer):
     """One outcome within the category "other"."""
 
     outcome: Outcome
-    calls: int
+    calls: Count
 
 
 class CategoryOut(Answer):
     """Calls having an outcome of this category. Categories are not exclusive."""
 
     category: str
-    calls: int
+    calls: Count
     share: Number | None = Field(description="calls / all calls, half up to 4 decimals.")
-    percent: int | None
+    percent: Count
     detail: list[DetailOut] | None = Field(None, description="Of the category `other` only.")
 
 
 class AvoidedOut(Answer):
     """Emergency-department visits avoided, as regulators estimated; no measured causal effect."""
 
-    calls: int
+    calls: Count
     method: str
 
 
 class CallbackMinutesOut(Answer):
     """From entering the call-back queue to the first attempt, in minutes."""
 
-    calls: int = Field(description="Calls whose call-back was requested and attempted.")
+    calls: Count = Field(description="Calls whose call-back was requested and attempted.")
     mean: Number | None
     median: Number | None
     p90: Number | None
@@ -45,14 +45,14 @@ class CallbackMinutesOut(Answer):
 
 
 class _FiguresOut(PeriodOut):
-    calls: int
+    calls: Count
     monthly_mean: Number | None = Field(
         description="calls / months; null unless both bounds are first days of months."
     )
     outcomes: list[CategoryOut]
-    outcome_mentions: int = Field(description="Sum over the categories: more than calls.")
-    calls_with_several_outcomes: int = Field(description="In two categories or more.")
-    calls_without_outcome: int
+    outcome_mentions: Count = Field(description="Sum over the categories: more than calls.")
+    calls_with_several_outcomes: Count = Field(description="In two categories or more.")
+    calls_without_outcome: Count
     avoided_emergency_visits: AvoidedOut
     callback_minutes: CallbackMinutesOut
 

@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from service.analytics.schemas.shapes import (
+    Count,
     DelaysOut,
     KeyedOut,
     OverlapOut,
@@ -24,11 +25,11 @@ class CallbackRatesOut(Answer):
 
 
 class _CallbacksOut(PeriodOut):
-    calls: int
-    requested: int
-    attempted: int = Field(description="Requested, and tried at least once.")
-    reached: int = Field(description="Requested, and somebody answered.")
-    within_60_minutes: int = Field(description="Tried at most 60 minutes after the request.")
+    calls: Count
+    requested: Count
+    attempted: Count = Field(description="Requested, and tried at least once.")
+    reached: Count = Field(description="Requested, and somebody answered.")
+    within_60_minutes: Count = Field(description="Tried at most 60 minutes after the request.")
     delay_minutes: DelaysOut = Field(
         description="From entering the queue to the first attempt, of the attempted ones."
     )
@@ -51,9 +52,9 @@ class CallbacksOut(_CallbacksOut, OverlapOut):
 class DoctorsOut(Answer):
     """Different physicians who took part."""
 
-    publishing: int = Field(description="A slot to SNP, PRO or CPTS at least, withdrawn or not.")
-    offering: int = Field(description="Such a slot that was not withdrawn.")
-    booked: int = Field(
+    publishing: Count = Field(description="A slot to SNP, PRO or CPTS at least, withdrawn or not.")
+    offering: Count = Field(description="Such a slot that was not withdrawn.")
+    booked: Count = Field(
         description="An appointment that their side did not cancel, be its slot PUBLIC alone: not"
         " all of them publish to the labels above."
     )
@@ -73,15 +74,15 @@ class RequestRatesOut(Answer):
 class RequestsOut(Answer):
     """Calls of the regulation, and those that led to an appointment."""
 
-    calls: int
-    oriented: int
-    with_appointment: int = Field(description="honoured + pending + missed + given_up.")
-    honoured: int
-    pending: int
-    missed: int
-    given_up: int
-    within_24_hours: int
-    within_48_hours: int
+    calls: Count
+    oriented: Count
+    with_appointment: Count = Field(description="honoured + pending + missed + given_up.")
+    honoured: Count
+    pending: Count
+    missed: Count
+    given_up: Count
+    within_24_hours: Count
+    within_48_hours: Count
     rates: RequestRatesOut
 
 

@@ -10,6 +10,7 @@ from uuid import UUID
 from pydantic import ConfigDict, Field, PlainSerializer, WithJsonSchema
 
 from service.analytics.domain import Answer as Found
+from service.analytics.schemas.withheld import told
 from service.kernel.http.shapes import Answer
 
 F = TypeVar("F")
@@ -17,6 +18,12 @@ F = TypeVar("F")
 # Decimals are JSON numbers: 0.4235.
 Number = Annotated[
     Decimal, PlainSerializer(float, return_type=float), WithJsonSchema({"type": "number"})
+]
+
+
+Count = Annotated[
+    int | None,
+    Field(description="Null: withheld from this role."),
 ]
 
 
@@ -43,6 +50,12 @@ class PeriodOut(Answer):
 
     from_: date = Field(alias="from", description="Included, from local midnight.")
     to: date = Field(description="Excluded.")
+    withheld: list[str] | None = Field(
+        None,
+        description="For roles that get aggregates only: the members that are null because they,"
+        " or others together with them, would tell of fewer than `SNP_SMALL_CELL_MIN` people; and"
+        " those of months that are not over.",
+    )
 
 
 class WholeOut(Answer):
@@ -104,7 +117,7 @@ def answer_of(
                 **({} if group.name is None else {"name": group.name}),
                 "from": group.period.from_,
                 "to": group.period.to,
-                **members(group.figures),
+                **told(members(group.figures), group.withheld),
             }
             for group in found.groups
         ]
@@ -113,7 +126,7 @@ def answer_of(
         "from": asked.period.from_,
         "to": asked.period.to,
         "synthetic": found.synthetic,
-        **members(found.total),
+        **told(members(found.total), found.withheld),
         **more,
         **grouped,
     }

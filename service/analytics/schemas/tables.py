@@ -8,10 +8,11 @@ from datetime import date
 from decimal import Decimal
 from typing import Any
 
+from service.analytics.schemas.paths import NAMES, named
+from service.analytics.schemas.withheld import WITHHELD
+
 _CONTEXT = ("territory", "cpts", "synthetic")
 _SHARED = ("groups_overlap", "wording")  # repeated on each row, where an answer has them
-# Members that name an item of a list stand in the path of its cells, not in cells of their own.
-_NAMES = ("category", "outcome", "role", "organization_type")
 
 
 class Key(str):
@@ -124,11 +125,11 @@ def table(answer: Mapping[str, Any], by: str = "none") -> Table:
     context = {name: answer.get(name) for name in _CONTEXT}
     context["territory"] = context["territory"] and Code(context["territory"])
     context |= {name: answer[name] for name in _SHARED if name in answer}
-    apart = {*context, "groups", "definitions"}
+    apart = {*context, "groups", "definitions", "withheld"}
     whole = {**context, **{name: value for name, value in answer.items() if name not in apart}}
-    rows: list[tuple[dict[str, Any], dict[str, Any]]] = [({}, whole)]
+    rows: list[tuple[dict[str, Any], dict[str, Any]]] = [({}, {**whole, **_secrets(answer)})]
     if "groups" in answer:
-        rows = [(_key(by, g), {**context, **_rest(g)}) for g in answer["groups"]]
+        rows = [(_key(by, g), {**context, **_rest(g), **_secrets(g)}) for g in answer["groups"]]
     header = [*_key(by, {"key": None}), *(name for name, _ in _cells(whole))]
     laid_out = [{**key, **dict(_cells(row))} for key, row in rows]
     definitions = {**answer.get("definitions", {}), **dict(_quotients(whole))}
@@ -143,7 +144,13 @@ def _key(by: str, group: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _rest(group: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in group.items() if name not in {"key", "name"}}
+    apart = {"key", "name", "withheld"}
+    return {name: value for name, value in group.items() if name not in apart}
+
+
+def _secrets(object_: Mapping[str, Any]) -> dict[str, str]:
+    """Return the word that stands for what is withheld, by the path of its cell."""
+    return dict.fromkeys(object_.get("withheld", ()), WITHHELD)
 
 
 def _cells(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
@@ -180,9 +187,8 @@ def _members(value: Mapping[str, Any] | list[Any], path: str) -> Iterator[tuple[
             yield f"{path}.{name}" if path else name, member
     else:
         for item in value:
-            named = ".".join(str(item[name]) for name in _NAMES if name in item)
-            rest = {name: member for name, member in item.items() if name not in _NAMES}
-            yield f"{path}.{named}", rest
+            rest = {name: member for name, member in item.items() if name not in NAMES}
+            yield f"{path}.{named(item)}", rest
 
 
 def cell(value: object) -> str:

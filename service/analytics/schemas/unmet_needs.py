@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import Field
 
 from service.analytics.domain import UnmetBy, UnmetNeeds
-from service.analytics.schemas.shapes import PeriodOut
+from service.analytics.schemas.shapes import Count, PeriodOut
 from service.analytics.schemas.tables import Code, Table, kind
 from service.directory import reference
 from service.kernel.http.shapes import Answer
@@ -26,20 +26,22 @@ class UnmetNeedsOut(PeriodOut):
 
     territory: str
     synthetic: bool = Field(description="True: every row of this database is invented.")
-    needs: int = Field(description="By the start of the wanted window, where the patient is.")
-    needs_with_open_slots: int = Field(
+    needs: Count = Field(description="By the start of the wanted window, where the patient is.")
+    needs_with_open_slots: Count = Field(
         description="Of these, recorded although a slot of the wanted mode and specialty was open."
     )
-    unused_seats: int = Field(
+    unused_seats: Count = Field(
         description="Of slots that have started: neither booked nor withdrawn; no walk-ins."
     )
-    by_motive: list[UnmetLineOut]
-    by_mode: list[UnmetLineOut]
-    by_reason: list[UnmetLineOut]
-    by_commune: list[UnmetLineOut]
-    by_day: list[UnmetLineOut]
-    by_hour: list[UnmetLineOut]
-    by_commune_day: list[UnmetLineOut] = Field(description="Where and when there were needs.")
+    by_motive: list[UnmetLineOut] | None
+    by_mode: list[UnmetLineOut] | None
+    by_reason: list[UnmetLineOut] | None
+    by_commune: list[UnmetLineOut] | None
+    by_day: list[UnmetLineOut] | None
+    by_hour: list[UnmetLineOut] | None
+    by_commune_day: list[UnmetLineOut] | None = Field(
+        description="Where and when there were needs."
+    )
 
 
 def unmet_needs_members(found: UnmetNeeds) -> dict[str, Any]:
@@ -58,7 +60,8 @@ def unmet_needs_members(found: UnmetNeeds) -> dict[str, Any]:
                 }
                 for line in lines
             ]
-            for by, lines in found.lines.items()
+            for by in UnmetBy
+            for lines in [found.lines.get(by, ())]
         },
     }
 
@@ -89,7 +92,7 @@ def unmet_needs_table(answer: Mapping[str, Any]) -> Table:
     rows += (
         {"by": str(by), **line, "key": kind(by, line["key"])}
         for by in UnmetBy
-        for line in answer[f"by_{by}"]
+        for line in answer[f"by_{by}"] or ()
     )
     named = ("by", "key", "label")
     header = [*named, *context, *counts]

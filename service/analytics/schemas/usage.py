@@ -3,6 +3,7 @@
 from pydantic import Field
 
 from service.analytics.schemas.shapes import (
+    Count,
     DelaysOut,
     KeyedOut,
     OverlapOut,
@@ -21,17 +22,17 @@ class SlotRatesOut(Answer):
 
 
 class _SlotUsageOut(PeriodOut):
-    published: int = Field(description="booked + withdrawn + expired + open.")
-    booked: int = Field(description="Within capacity; kept, given back seats are not booked.")
-    withdrawn: int
-    replaced: int = Field(
+    published: Count = Field(description="booked + withdrawn + expired + open.")
+    booked: Count = Field(description="Within capacity; kept, given back seats are not booked.")
+    withdrawn: Count
+    replaced: Count = Field(
         description="Of the withdrawn: the same practitioner now offers another slot at that time."
         " A session that moved counts its seats twice in `published`; less these, once."
     )
-    expired: int = Field(description="Started, not withdrawn, and nobody was booked.")
-    open: int = Field(description="Still to come, held or not.")
-    overbooked: int = Field(description="Booked beyond capacity: outside of the sum.")
-    walk_in: int = Field(description="Of walk-in slots, never booked: outside of the sum.")
+    expired: Count = Field(description="Started, not withdrawn, and nobody was booked.")
+    open: Count = Field(description="Still to come, held or not.")
+    overbooked: Count = Field(description="Booked beyond capacity: outside of the sum.")
+    walk_in: Count = Field(description="Of walk-in slots, never booked: outside of the sum.")
     rates: SlotRatesOut
 
 
@@ -51,10 +52,10 @@ class SlotUsageOut(_SlotUsageOut, OverlapOut):
 class CancelledByOut(Answer):
     """Cancelled appointments by who gave them up."""
 
-    patient: int
-    requester: int
-    doctor: int
-    system: int
+    patient: Count
+    requester: Count
+    doctor: Count
+    system: Count
 
 
 class AppointmentRatesOut(Answer):
@@ -69,16 +70,18 @@ class AppointmentRatesOut(Answer):
 
 
 class _AppointmentsOut(PeriodOut):
-    booked: int = Field(description="All: fulfilled + missed + cancelled + unreported + upcoming.")
-    fulfilled: int
-    missed: int = Field(description="The patient did not come (`noshow`).")
-    cancelled: int
+    booked: Count = Field(
+        description="All: fulfilled + missed + cancelled + unreported + upcoming."
+    )
+    fulfilled: Count
+    missed: Count = Field(description="The patient did not come (`noshow`).")
+    cancelled: Count
     cancelled_by: CancelledByOut
-    unreported: int = Field(description="Started, and nobody has said what happened.")
-    upcoming: int
-    sent_to_emergency: int = Field(description="Reported, and sent on by the doctor.")
-    within_24_hours: int = Field(description="Not cancelled; 24 hours after the request at most.")
-    within_48_hours: int
+    unreported: Count = Field(description="Started, and nobody has said what happened.")
+    upcoming: Count
+    sent_to_emergency: Count = Field(description="Reported, and sent on by the doctor.")
+    within_24_hours: Count = Field(description="Not cancelled; 24 hours after the request at most.")
+    within_48_hours: Count
     delay_hours: DelaysOut = Field(
         description="From the booking's creation to the start, of what was not cancelled."
     )
@@ -106,11 +109,11 @@ class ReferralRatesOut(Answer):
 
 
 class _ReferredOut(Answer):
-    booked: int = Field(description="All: fulfilled + missed + cancelled + pending.")
-    fulfilled: int
-    missed: int
-    cancelled: int
-    pending: int = Field(description="Not reported yet, past or to come.")
+    booked: Count = Field(description="All: fulfilled + missed + cancelled + pending.")
+    fulfilled: Count
+    missed: Count
+    cancelled: Count
+    pending: Count = Field(description="Not reported yet, past or to come.")
     rates: ReferralRatesOut
 
 
@@ -122,8 +125,8 @@ class RequesterOut(_ReferredOut):
 
 
 class _ReferralsOut(PeriodOut, _ReferredOut):
-    requesters: list[RequesterOut] = Field(
-        description="Most bookings first; they add up to the members beside them."
+    requesters: list[RequesterOut] | None = Field(
+        description="Most bookings first; they add up to the members beside them. Null: withheld."
     )
 
 
