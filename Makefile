@@ -16,12 +16,15 @@ READY_TO_GENERATE := $(CLIENT_VENV)/.ready-to-generate
 # So does locust: it changes Python's sockets.
 LOAD_VENV := .venv-load
 READY_TO_LOAD := $(LOAD_VENV)/.ready-to-load
+# And schemathesis: it is a client, and needs nothing of ours.
+FUZZ_VENV := .venv-fuzz
+READY_TO_FUZZ := $(FUZZ_VENV)/.ready-to-fuzz
 SCENARIO ?= morning
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pg15 test-pgbouncer test-dockerfile bench torture load scale \
-  check fix client openapi migration
+.PHONY: help install demo test test-pg15 test-pgbouncer test-dockerfile bench torture fuzz load scale \
+  audit check fix client openapi migration
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,10 +34,10 @@ install: $(READY_TO_RUN) ## Make .venv/bin/snp, the command line
 demo: $(READY_TO_RUN) ## Serve the Indre of 2022 on this machine (PORT=8000 DATA=var/demo)
 	@$(BIN)/snp demo --port $(PORT) --data-dir $(DATA)
 
-test: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) ## Run all tests on a real PostgreSQL
+test: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) $(READY_TO_FUZZ) ## Run all tests on a real PostgreSQL
 	@$(BIN)/pytest -n auto --dist loadgroup
 
-test-pg15: $(READY_TO_DEVELOP) ## Run all tests on Debian's PostgreSQL 15 (apt-get install postgresql-15)
+test-pg15: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) $(READY_TO_FUZZ) ## Run all tests on Debian's PostgreSQL 15 (apt-get install postgresql-15)
 	@$(BIN)/python scripts/with_postgresql15.py $(BIN)/pytest -n auto --dist loadgroup
 
 test-dockerfile: $(READY_TO_DEVELOP) ## Run the Dockerfile's own steps without Docker (two minutes)
@@ -42,7 +45,7 @@ test-dockerfile: $(READY_TO_DEVELOP) ## Run the Dockerfile's own steps without D
 
 # Whatever the application sends goes through, as in production. Not what changes settings of
 # its role and looks at once: a connection that the pooler keeps open has the old ones.
-test-pgbouncer: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) ## The same through PgBouncer (apt-get install pgbouncer)
+test-pgbouncer: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) $(READY_TO_FUZZ) ## The same through PgBouncer (apt-get install pgbouncer)
 	@$(BIN)/python scripts/with_postgresql15.py --pgbouncer $(BIN)/pytest -n auto --dist loadgroup \
 	  --ignore tests/operations/test_backup.py --ignore tests/operations/test_check.py \
 	  --ignore tests/journeys/test_operators.py
@@ -50,9 +53,18 @@ test-pgbouncer: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) ## The same through PgB
 bench: $(READY_TO_DEVELOP) ## Measure beside the floor of the stack (BASE=rev: beside a commit too)
 	@$(BIN)/python -m load_tests.bench $(if $(BASE),--base $(BASE))
 
-torture: $(READY_TO_DEVELOP) ## Let many work while processes die, and check every promise (SECONDS=300)
+torture: $(READY_TO_DEVELOP) $(READY_TO_FUZZ) ## Let many work while processes die; send nonsense; time what is hidden (SECONDS=300)
 	@SNP_TORTURE_SECONDS=$(or $(SECONDS),300) SNP_HISTORY_REPORT=load_tests/results/history.json \
 	  $(BIN)/pytest -p no:randomly tests/history
+	@SNP_TORTURE_SECONDS=$(or $(SECONDS),300) $(BIN)/pytest -s tests/access/test_timing.py
+	@$(MAKE) --no-print-directory fuzz
+
+fuzz: $(READY_TO_DEVELOP) $(READY_TO_FUZZ) ## Send nonsense to a server (REQUESTS=50000 SEED=...)
+	@SNP_FUZZ_REQUESTS=$(or $(REQUESTS),50000) $(if $(SEED),SNP_FUZZ_SEED=$(SEED)) \
+	  $(BIN)/pytest -p no:randomly tests/fuzz
+
+audit: $(READY_TO_DEVELOP) ## Are the libraries what was locked, and known to be safe? (ADVISORIES=all.zip)
+	@$(BIN)/python scripts/audit.py $(if $(ADVISORIES),--advisories $(ADVISORIES))
 
 load: $(READY_TO_DEVELOP) $(READY_TO_LOAD) ## Drive a journey (SCENARIO=morning SECONDS=60 USERS=8 WORKERS=1; load_tests/README.md)
 	@$(BIN)/python -m load_tests.run $(SCENARIO) $(if $(SECONDS),--seconds $(SECONDS)) \
@@ -127,4 +139,10 @@ $(READY_TO_LOAD): $(BIN)/python requirements-load.lock
 	@echo 'Installing locust (once, some seconds)'
 	@$(BIN)/python -m venv --without-pip $(LOAD_VENV)
 	@$(PIP) --python $(LOAD_VENV)/bin/python install --require-hashes -r requirements-load.lock
+	@touch $@
+
+$(READY_TO_FUZZ): $(BIN)/python requirements-fuzz.lock
+	@echo 'Installing schemathesis (once, some seconds)'
+	@$(BIN)/python -m venv --without-pip $(FUZZ_VENV)
+	@$(PIP) --python $(FUZZ_VENV)/bin/python install --require-hashes -r requirements-fuzz.lock
 	@touch $@
