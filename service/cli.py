@@ -668,6 +668,8 @@ def verify_traces(
     )
     if found.findings:
         raise typer.Exit(1)
+
+
 # --- retention ------------------------------------------------------------------------------------
 
 

@@ -122,9 +122,7 @@ def serve_with_workers(
 ) -> None:
     """Serve in several processes, each with its own pool; a worker that dies is replaced."""
     create_app(settings)  # a mistake in the settings is told once, here
-    config = uvicorn.Config(
-        "service.main:create_app", factory=True, workers=workers, **_OPTIONS
-    )
+    config = uvicorn.Config("service.main:create_app", factory=True, workers=workers, **_OPTIONS)
     supervisor = _Supervisor(config, sockets=[listener])
     ready()
     supervisor.run()

@@ -18,7 +18,7 @@ from service.patients.schemas import (
     PatientOut,
     patient_members,
 )
-from service.patients.usecases import check_readable, lock, on_amending, read, set_care
+from service.patients.usecases import check_readable, lock, on_amending, set_care
 
 QUALIFIED = IdentityStatus.QUAL
 
