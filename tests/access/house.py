@@ -138,6 +138,10 @@ async def _things(
             "slot_minutes": 20,
         },
     )
+    legal_hold = await _made(regulator, "/v1/legal-holds", {"case_id": "x", "reason": "Épreuve"})
+    lifted = await regulator.delete(f"/v1/legal-holds/{legal_hold['id']}")
+    assert lifted.status_code == 200, lifted.text
+    grants = (await own[Role.MANAGER].get("/v1/grants", params={"role": "admin"})).json()["items"]
     by_role = {}
     for role in GROUPS["pro"]:
         held = await _made(own[role], f"/v1/slots/{shown['id']}/holds", {})
@@ -171,6 +175,8 @@ async def _things(
         "outcome": called.json()["id"],
         "need": need["id"],
         "session": session["id"],
+        "legal_hold": legal_hold["id"],
+        "grant": grants[0]["id"],
         "absence": by_role["absence", Role.DOCTOR],
     }
     return things, by_role

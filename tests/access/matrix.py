@@ -43,6 +43,8 @@ DISTANCES = ("own", "near", "far")
 _PARTS: Mapping[str, tuple[Role, ...]] = {
     "regulator": (Role.REGULATOR,),
     "closers": (Role.REGULATOR, Role.OSNP),
+    "nurse": (Role.EMERGENCY_NURSE,),
+    "doctor": (Role.DOCTOR,),
 }
 BOOK, READ_DIRECTORY, KEEP = "reg pro doc", "reg pro doc man ana adm", "man adm"
 ALL = "reg pro doc man ana sas adm"
@@ -81,6 +83,7 @@ BOOKING, CALL = {"booking_id": "{booking}"}, {"call_id": "{call}"}
 PRACTITIONER, SESSION = {"practitioner_id": "{practitioner}"}, {"session_id": "{session}"}
 REGULATION = "reg.own reg.near"
 MEMBERS = "pro.own doc.own"  # the two sides of the booking
+HOLDERS = f"{REGULATION} man.own man.near adm.own adm.near"
 YEAR = {"territory": "{territory}", "from": "2022-01-01", "to": "2023-01-01"}
 STALE = (412,)
 
@@ -93,6 +96,21 @@ _SLOT_BODY = {
 
 MATRIX = (
     Row("identity.me", ALL),
+    # --- rights: kept at home; that of the administration is nobody's to take --------------------
+    Row("grants.list", KEEP, "man.own man.near adm", listed="{grant}", query={"role": "admin"}),
+    Row(
+        "grants.give", KEEP, "man.own man.near adm", (422,), 403,
+        body={
+            "person": {"system": "rpps", "value": "{rpps}"}, "role": "pharmacist",
+            "organization_id": "{organization}", "valid_until": "2000-01-01T00:00:00Z",
+        },
+    ),
+    Row("grants.revoke", KEEP, "man.own man.near adm", (403,), path={"grant_id": "{grant}"}),
+    # --- traces: those of the own territories -----------------------------------------------------
+    Row(
+        "audit.list", KEEP, "man.own man.near adm", listed="{booking}",
+        query={"patient": "{file}"},
+    ),
     # --- directory: read by whoever works with it, kept at home ----------------------------------
     Row("directory.list_territories", ALL),
     Row("directory.read_territory", ALL, path={"territory_id": "{territory}"}),
@@ -159,6 +177,23 @@ MATRIX = (
     Row(
         "patients.search", BOOK, MEMBERS, listed="{file}",
         body={"phone": "{phone}", "purpose": "booking"},
+    ),
+    Row("patients.accesses", "regulator doc", "doc.own", path={"file_id": "{file}"}),
+    Row("patients.accesses", "regulator doc", "reg.own", path={"file_id": "{call_file}"}),
+    Row(
+        "patients.break_glass", "regulator nurse doctor",
+        f"{REGULATION} pro.own pro.near doc.own doc.near", listed="{file}",
+        body={"phone": "{phone}", "reason": "vital_emergency"},
+    ),
+    Row("retention.export_patient", "regulator", "reg.own", path={"file_id": "{call_file}"}),
+    Row("retention.list_holds", "regulator man adm", HOLDERS, listed="{legal_hold}"),
+    Row(
+        "retention.place_hold", "regulator man adm", HOLDERS, (201,), 403,
+        body={"case_id": "x", "territory": "{territory}", "reason": "Épreuve"},
+    ),
+    Row(
+        "retention.lift_hold", "regulator man adm", HOLDERS, (409,),
+        path={"hold_id": "{legal_hold}"},
     ),
     # --- calls: regulation staff of the organization that opened them ----------------------------
     Row(
