@@ -16,7 +16,8 @@ from service.schema import metadata
 
 # A value of a code list, a kind, a time zone: chosen among known ones, never written freely.
 CODES = """
-directory_imports source state | events type territory role | installation dataset
+directory_imports source state | events type territory role purpose | installation dataset
+access_log operation result territories role purpose break_glass | audit_seals source
 legal_holds territory | patient_files territory age sex commune identity_status
 territories id zone | calls territory zone line caller_type motive priority care_level state
 calls otherwise | grants role organization_type territories
@@ -32,28 +33,32 @@ idempotency_keys method
 PUBLIC = """
 territories name region | organizations name finess siret phone source_key
 practitioners rpps family_name given_name | locations name address postal_code phone source_key
-clients name | calls protocol | slots note | slot_sessions note | patient_files regular_doctor_rpps
+clients name certificate_subject | calls protocol | slots note | slot_sessions note | patient_files regular_doctor_rpps
 directory_imports filter file_name
 """
-# Who acted, as asserted by their software: the trace (retention takes it from bookings and calls).
+# Who acted, as asserted by their software or proven: the trace (retention takes it from bookings and
+# calls), and the people who have rights here.
 ACTORS = """
-events person | calls qualified_by regulated_by assigned_to | call_callbacks made_by
+accounts family_name given_name email | account_identifiers system value
+events person | access_log person | calls qualified_by regulated_by assigned_to | call_callbacks made_by
 unmet_needs person | bookings person on_behalf_of
 """
 # Another system's own name of a thing; the caller promises that it tells nothing.
 REFERENCES = """
 legal_holds case_id | patient_files case_id | calls case_id | unmet_needs case_id
 bookings case_id | slots external_id | idempotency_keys path key | events correlation_id
+access_log correlation_id
 """
 # Made by the service of ids, codes, times and counts.
 FACTS = """
 events audience_before audience_after data | directory_imports counts file_digest | slots holds
-installation key_fingerprints
+installation key_fingerprints | events address | access_log address
 """
 # Keyed digests: from them nothing is read.
 DIGESTS = """
 clients secret_digest previous_digest | idempotency_keys fingerprint
 patient_files name_birth_index phone_index ins_index patient_key | bookings patient_key
+audit_seals row_digests previous hash mac
 """
 ENCRYPTED = """
 patient_files family_name given_name birth_date phone email ins | absences reason

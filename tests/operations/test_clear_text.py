@@ -134,7 +134,7 @@ async def test_nobody_stands_anywhere_in_clear(
     assert found_in_files(temporary, SECRETS) == {}
 
     owner = await asyncpg.connect(databases.owner_url)
-    for table in ("events", "idempotency_keys"):
+    for table in ("events", "access_log", "idempotency_keys"):
         assert await owner.fetchval(f"SELECT count(*) FROM {table}") > 0  # noqa: S608
     await owner.close()
     superuser = await asyncpg.connect(cluster.superuser_url)
