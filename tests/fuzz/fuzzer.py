@@ -88,13 +88,16 @@ class Request:
 
 
 class Fuzzer:
-    """Makes requests; the same seed makes the same ones."""
+    """Makes requests; the same seed makes the same ones.
+
+    `tokens` are those that may call an operation, and under "" all of them.
+    """
 
     def __init__(
         self,
         seed: int,
         document: Mapping[str, Any],
-        tokens: Sequence[str],
+        tokens: Mapping[str, Sequence[str]],
         things: Mapping[str, str],
     ) -> None:
         self._random = Random(seed)
@@ -120,7 +123,8 @@ class Fuzzer:
         """Return the next request."""
         method, path, operation = self._random.choice(self._operations)
         made = Request(method, self._path(path), self._query(operation))
-        made.headers.append((b"Authorization", f"Bearer {self._one(self._tokens)}".encode()))
+        token = self._one(self._tokens[self._one((operation["operationId"],) * 9 + ("",))])
+        made.headers.append((b"Authorization", f"Bearer {token}".encode()))
         content = operation.get("requestBody", {}).get("content", {})
         if "application/json" in content:
             made.headers.append((b"Content-Type", b"application/json"))
