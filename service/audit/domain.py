@@ -1,7 +1,7 @@
 """Traces, and the chain of seals over them. Pure."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from hashlib import sha256
@@ -144,8 +144,8 @@ class Chain:
     position: int = 0
     keyed: bool = False
     # Of each table: up to which transaction it is sealed, and when nothing was left to seal.
-    reached: dict[str, int] | None = None
-    complete_at: dict[str, datetime] | None = None
+    reached: dict[str, int] = field(default_factory=dict)
+    complete_at: dict[str, datetime] = field(default_factory=dict)
 
     def follow(self, seal: Seal, mac: bytes | None) -> Iterator[Finding]:
         """Yield what is wrong with the next seal; `mac` is what it should have, if a key is here.
@@ -163,18 +163,16 @@ class Chain:
             yield Finding(where, "not made with this installation's key `audit`")
         if self.keyed and seal.mac is None:
             yield Finding(where, "made without the key, after seals that were made with it")
-        reached = self.reached = self.reached or {}
-        if seal.from_xid != reached.get(seal.source, 0):
+        if seal.from_xid != self.reached.get(seal.source, 0):
             yield Finding(where, f"it does not begin where {seal.source} was sealed up to")
         self.head, self.position = seal.hash, seal.position
         self.keyed = self.keyed or seal.mac is not None
-        reached[seal.source] = seal.to_xid
+        self.reached[seal.source] = seal.to_xid
 
     def compare(self, seal: Seal, found: Sequence[Line]) -> Iterator[Finding]:
         """Yield which rows are not what the seal says."""
         sealed = seal.digests()
-        times = self.complete_at = self.complete_at or {}
-        since = times.get(seal.source)
+        since = self.complete_at.get(seal.source)
         for line in found:
             where = f"{seal.source} {line.id} (seal {seal.position})"
             digest = sealed.pop(line.id, None)
@@ -188,4 +186,4 @@ class Chain:
         for row_id in sealed:
             yield Finding(f"{seal.source} {row_id} (seal {seal.position})", "removed")
         if seal.complete:
-            times[seal.source] = seal.sealed_at
+            self.complete_at[seal.source] = seal.sealed_at
