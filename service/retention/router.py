@@ -4,8 +4,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Response
 
+from service.audit.http import Traced
 from service.directory import ForeignTerritory
-from service.identity.http import CurrentActor, Guarded, refusals
+from service.identity.http import CurrentActor, refusals
 from service.kernel.http.deps import IdempotentOnce, Uow
 from service.patients import PatientFileNotFound
 from service.retention import usecases
@@ -17,7 +18,7 @@ from service.retention.schemas import (
     PatientExportOut,
 )
 
-router = APIRouter(prefix="/v1", tags=["retention"], route_class=Guarded)
+router = APIRouter(prefix="/v1", tags=["retention"], route_class=Traced)
 
 
 @router.post(
