@@ -18,6 +18,7 @@ from service.kernel.db import Database
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
 from service.patients.router import router as patients
+from service.retention.router import router as retention
 from tests.audit.support import as_role, changes, traces
 from tests.bookings.test_book import booked, request
 from tests.conftest import Clock, DatabaseUrls
@@ -303,7 +304,7 @@ def test_no_other_operation_shows_who_a_patient_is() -> None:
         )
     }
     assert shown == SHOW_IDENTITY
-    for router in (patients, bookings, audit):
+    for router in (patients, bookings, audit, retention):
         assert all(isinstance(route, Traced) for route in router.routes)
 
 
