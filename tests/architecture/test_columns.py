@@ -33,15 +33,16 @@ idempotency_keys method
 PUBLIC = """
 territories name region | organizations name finess siret phone source_key
 practitioners rpps family_name given_name | locations name address postal_code phone source_key
-clients name certificate_subject | calls protocol | slots note | slot_sessions note | patient_files regular_doctor_rpps
+clients name certificate_subject | calls protocol | slots note | slot_sessions note
+patient_files regular_doctor_rpps
 directory_imports filter file_name
 """
-# Who acted, as asserted by their software or proven: the trace (retention takes it from bookings and
-# calls), and the people who have rights here.
+# Who acted, as asserted by their software or proven: the trace (retention takes it from bookings
+# and calls), and the people who have rights here.
 ACTORS = """
 accounts family_name given_name email | account_identifiers system value
-events person | access_log person | calls qualified_by regulated_by assigned_to | call_callbacks made_by
-unmet_needs person | bookings person on_behalf_of
+events person | access_log person | calls qualified_by regulated_by assigned_to
+call_callbacks made_by | unmet_needs person | bookings person on_behalf_of
 """
 # Another system's own name of a thing; the caller promises that it tells nothing.
 REFERENCES = """
