@@ -99,7 +99,7 @@ async def _issued(
         scope=form.scope,
         person=_asserted(form, check_key=settings.rpps_check == "luhn"),
     )
-    return TokenOut(**asdict(issued), issued_token_type=None)
+    return TokenOut(**asdict(issued))
 
 
 async def _exchanged(

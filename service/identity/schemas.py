@@ -45,7 +45,9 @@ class TokenOut(Answer):
     token_type: str = "Bearer"  # noqa: S105  the type of the token, not a token
     expires_in: int = Field(description="Seconds.")
     scope: str
-    issued_token_type: str | None = Field(description="Of an exchange: an access token, too.")
+    issued_token_type: str | None = Field(
+        default=None, description="Of an exchange: an access token, too."
+    )
 
 
 class OAuthErrorOut(Answer):

@@ -59,7 +59,11 @@ async def test_a_reading_says_who_what_when_whom_why_and_in_which_request(
     assert trace["territories"] == [world.territory]
     assert trace["client_id"] == regulator.secret.client_id
     assert trace["organization_id"] == regulator.organization_id
-    assert trace["person"] == {"id": "810000000001", "family_name": "Épreuve"}
+    assert trace["person"] == {
+        "id": "810000000001",
+        "proof": "asserted",
+        "family_name": "Épreuve",
+    }
     assert trace["address"] == "127.0.0.1"
     assert trace["grant_id"] is not None
     assert trace["break_glass"] is None

@@ -93,7 +93,8 @@ async def test_the_refusal_names_the_person_and_no_software(world: World) -> Non
     path = f"/v1/calls/{call['id']}"
     blanc = await _signed_in(world, user_id="7", user_family_name="Blanc", user_given_name="Ana")
     taken = await blanc.put(f"{path}/assignment")
-    who = {"role": "regulator", "person": {"id": "7", "family_name": "Blanc", "given_name": "Ana"}}
+    names = {"id": "7", "proof": "asserted", "family_name": "Blanc", "given_name": "Ana"}
+    who = {"role": "regulator", "person": names}
     assert taken.json()["assigned_to"] == who
     for answer in (
         await regulator.put(f"{path}/assignment"),
