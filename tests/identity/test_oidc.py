@@ -389,6 +389,23 @@ async def test_known_keys_outlast_an_issuer_that_is_down_for_a_day(
     _later(await hospital.exchange(token))
 
 
+async def test_a_new_key_of_an_issuer_that_is_down_is_asked_for_later(
+    hospital: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, provider = Clock(monkeypatch), hospital.provider
+    person = somebody(provider)
+    await hospital.grant(person)
+    assert (await hospital.exchange(provider.token(sub=person.value))).status_code == 200
+    clock.now += 31
+    provider.rotate()
+    provider.stop()
+    _later(await hospital.exchange(provider.token(sub=person.value)))
+    _later(await hospital.exchange(provider.token(sub=person.value)))
+    provider.start()
+    clock.now += 6
+    assert (await hospital.exchange(provider.token(sub=person.value))).status_code == 200
+
+
 async def test_an_issuer_that_is_slow_holds_nobody_up(
     hospital: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -421,9 +438,14 @@ async def test_an_issuer_that_answers_nonsense_is_as_good_as_down(
     _later(await hospital.exchange(hospital.provider.token()))
 
 
-async def test_an_issuer_cannot_send_us_elsewhere_without_tls(hospital: Desk) -> None:
-    provider = hospital.provider
-    for address in ("http://10.0.0.1/keys", "file:///etc/passwd", "//", 7):
+async def test_an_issuer_cannot_send_us_elsewhere_without_tls(
+    hospital: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, provider = Clock(monkeypatch), hospital.provider
+    for address in ("http://10.0.0.1/keys", "file:///etc/passwd", "//", "https://[::1", 7):
         told = {"issuer": provider.issuer, "jwks_uri": address}
         provider.say(discovery={"body": told})
+        clock.now += 31
+        asked = provider.asked(DISCOVERY)
         _later(await hospital.exchange(provider.token()))
+        assert provider.asked(DISCOVERY) == asked + 1

@@ -41,6 +41,7 @@ def test_issuers_are_a_json_list(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"issuer": "http://sso.chu.example"}, "https://"),
         ({"issuer": "sso.chu.example"}, "https://"),
+        ({"issuer": "https://[::1"}, "https://"),
         ({"audience": []}, "audience"),
         ({"algorithms": ["none"]}, "algorithms"),
         ({"algorithms": ["HS256"]}, "algorithms"),

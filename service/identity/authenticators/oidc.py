@@ -161,9 +161,18 @@ class Issuer:
         return self._usable()
 
     async def _newer_keys(self) -> KeySet:
-        """Return keys that were looked at just now, though not more often than may be."""
+        """Return keys that were looked at just now, though not more often than may be.
+
+        An issuer that was asked in vain may have a key that we do not know: that is no refusal.
+        """
         await self._refresh()
+        if self._asked_in_vain:
+            raise IssuerUnavailable(retry_after=_TRY_AGAIN_SECONDS)
         return self._usable()
+
+    @property
+    def _asked_in_vain(self) -> bool:
+        return self._read_at < self._asked_at
 
     def _usable(self) -> KeySet:
         if self._keys is None or time.monotonic() - self._read_at > _STALE_SECONDS:
@@ -173,7 +182,7 @@ class Issuer:
     async def _refresh(self) -> None:
         """Ask for the issuer's keys, unless somebody did a moment ago."""
         async with self._asking:
-            pause = _TRY_AGAIN_SECONDS if self._keys is None else _ASK_AGAIN_SECONDS
+            pause = _TRY_AGAIN_SECONDS if self._asked_in_vain else _ASK_AGAIN_SECONDS
             if time.monotonic() - self._asked_at < pause:
                 return
             self._asked_at = time.monotonic()
