@@ -11,6 +11,7 @@ from service.audit import usecases
 from service.identity.http import Guarded, Handler
 from service.kernel.db import Database, DatabaseDefect, TransactionLost
 from service.kernel.errors import DomainError, Forbidden, NotFound, Unauthenticated
+from service.kernel.http.proxies import address
 
 log = structlog.get_logger()
 
@@ -43,7 +44,7 @@ async def _trace(request: Request, operation: str, refusal: DomainError) -> None
                 getattr(request.state, "actor", None),
                 operation,
                 refusal,
-                address=request.client.host if request.client else None,
+                address=address(request.scope),
                 correlation_id=request.scope["request_id"],
                 subject_ids=_ids(request.path_params),
             )

@@ -39,7 +39,8 @@ from service.kernel.errors import (
 from service.kernel.http.asked import Asked
 from service.kernel.http.deps import KeyMalformed, KeyReused
 from service.kernel.http.problems import problems
-from service.kernel.http.rate import TooManyRequests, address
+from service.kernel.http.proxies import address
+from service.kernel.http.rate import TooManyRequests, network
 
 __all__ = ["Authenticators", "CurrentActor", "Guarded", "refusals"]
 
@@ -75,7 +76,7 @@ class Guarded(APIRoute):
             actor = request.state.actor = replace(
                 await _known(request),
                 correlation_id=request.scope["request_id"],
-                address=request.client.host if request.client else None,
+                address=address(request.scope),
             )
             if operation not in CHECKED_IN_STATEMENT:
                 async with request.app.state.database.unit_of_work() as uow:
@@ -96,12 +97,23 @@ class Guarded(APIRoute):
 
 
 async def _known(request: Request) -> Actor:
-    """Return who is calling; limits count a client, or the address of who is nobody."""
-    state = request.app.state
+    """Return who is calling; limits count a client, or the address of who is nobody.
+
+    Whose a certificate is must be looked up: that is limited before, by the certificate.
+    """
+    state, nobody = request.app.state, (network(request.scope), "")
     try:
-        actor = _signed_in(request) or await _certified(request)
+        actor = _signed_in(request)
+        if actor is None:
+            certificate = _certificate(request)
+            if certificate is None:
+                raise TokenInvalid
+            nobody = (network(request.scope), certificate.thumbprint)
+            state.address_limit.check(nobody)
+            state.client_limit.spend(certificate.thumbprint, request.scope)
+            return await _certified(request, certificate)
     except Unauthenticated:
-        state.address_limit.spend(address(request.scope), request.scope)
+        state.address_limit.spend(nobody, request.scope)
         raise
     state.client_limit.spend(actor.client_id, request.scope)
     return actor
@@ -124,13 +136,14 @@ def _signed_in(request: Request) -> Actor | None:
     return actor
 
 
-async def _certified(request: Request) -> Actor:
+async def _certified(request: Request, certificate: Certificate) -> Actor:
     """Return whom a certificate alone stands for: national interfaces know no tokens."""
-    certificate = _certificate(request)
-    if certificate is None:
-        raise TokenInvalid
-    async with request.app.state.database.unit_of_work() as uow:
-        return await usecases.certified(uow, await certificates.client(uow, certificate))
+    state = request.app.state
+    async with state.database.unit_of_work() as uow:
+        actor = await usecases.certified(uow, await certificates.client(uow, certificate))
+        if not state.settings.read_only:
+            await usecases.remember_use(uow, actor.client_id)
+    return actor
 
 
 def _certificate(request: Request) -> Certificate | None:

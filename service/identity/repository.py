@@ -137,7 +137,7 @@ _USED = (
 
 
 async def remember_use(uow: UnitOfWork, client_id: UUID) -> None:
-    """Remember that a client asked for a token, to within a day."""
+    """Remember that a client proved itself, to within a day."""
     await uow.single(_USED, {"client_id": client_id})
 
 
@@ -152,7 +152,7 @@ _UNUSED = (
 
 
 async def unused(uow: UnitOfWork, before: datetime) -> list[UUID]:
-    """Return the clients in force that asked for no token since."""
+    """Return the clients in force that did not prove themselves since."""
     return list((await uow.execute(_UNUSED, {"before": before})).scalars())
 
 

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 
 from service.identity import usecases
 from service.identity.authenticators import Authenticators
+from service.identity.authenticators.credentials import identifier_of
 from service.identity.domain import (
     CertificateRefused,
     ClientRefused,
@@ -25,7 +26,7 @@ from service.kernel.db import UnitOfWork
 from service.kernel.errors import BodyTooLarge, DomainError, Invalid, Unavailable
 from service.kernel.http.deps import Uow
 from service.kernel.http.problems import problems
-from service.kernel.http.rate import TooManyRequests, address
+from service.kernel.http.rate import TooManyRequests, network
 from service.kernel.settings import Settings
 
 oauth = APIRouter(tags=["identity"])
@@ -66,22 +67,30 @@ async def token(
             400, "unsupported_grant_type", "Only client_credentials, and token exchange (RFC 8693)."
         )
     identifier, secret = _basic(authorization) or (form.client_id or "", form.client_secret or "")
-    state, here = request.app.state, address(request.scope)
-    named = identifier or here  # a certificate needs no name
-    state.token_limit.spend((named, here), request.scope)
-    state.guesses.check(named, here)
+    state, here = request.app.state, network(request.scope)
     authenticators: Authenticators = state.authenticators
     try:
         certificate = authenticators.certificate(request.headers)
+    except CertificateRefused as refusal:
+        state.token_limit.spend(("", here), request.scope)
+        return _error(401, ClientRefused.code, _sentence(refusal))
+    # Who shows a certificate guesses nothing, and is counted by it, whatever client it names.
+    shown = None if certificate is None or secret else certificate.thumbprint
+    named = shown or str(identifier_of(identifier))
+    state.token_limit.spend((named, here), request.scope)
+    if not shown:
+        state.guesses.check(named, here)
+    try:
         software = await authenticators.software(uow, certificate, identifier, secret)
         issue = _exchanged if form.grant_type == _EXCHANGE else _issued
         issued = await issue(request, uow, software, form)
     except (ClientRefused, CertificateRefused) as refusal:
-        state.guesses.failed(named, here)
+        if not shown:
+            state.guesses.failed(named, here)
         return _error(401, ClientRefused.code, _sentence(refusal))
     except (usecases.ScopeRefused, usecases.PersonRefused, SubjectTokenRefused) as refusal:
         return _error(400, refusal.code, _sentence(refusal))
-    state.guesses.succeeded(named, here)
+    state.guesses.succeeded(str(software.client_id), here)
     if not state.settings.read_only:
         await usecases.remember_use(uow, software.client_id)
     return _no_store(JSONResponse(issued.model_dump(exclude_none=True)))

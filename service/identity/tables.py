@@ -27,7 +27,7 @@ clients = Table(
     Column("previous_until", Instant),
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
     Column("revoked_at", Instant),
-    # Of a token, to within a day; null: never.
+    # When it last got a token or came with its certificate, to within a day; null: never.
     Column("last_used_at", Instant),
     # What the subject of its certificate holds (`OU=318751275100020`); its secret then ends.
     Column("certificate_subject", ARRAY(Text)),

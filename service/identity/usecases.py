@@ -388,12 +388,12 @@ async def revoke_client(uow: UnitOfWork, client_id: UUID) -> None:
 
 
 async def remember_use(uow: UnitOfWork, client_id: UUID) -> None:
-    """Remember that a client asked for a token: who does not for long is revoked (retention)."""
+    """Remember that a client proved itself: who does not for long is revoked (retention)."""
     await repository.remember_use(uow, client_id)
 
 
 async def unused_clients(uow: UnitOfWork, before: datetime) -> list[UUID]:
-    """Return the clients in force that asked for no token since an instant."""
+    """Return the clients in force that did not prove themselves since an instant."""
     return await repository.unused(uow, before)
 
 

@@ -50,7 +50,10 @@ class IssuerSettings(BaseModel):
 
 def is_safe_url(url: str) -> bool:
     """Tell whether what an URL names is reached over TLS, or without leaving this machine."""
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
     here = parts.hostname in {"127.0.0.1", "::1", "localhost"}
     return bool(parts.hostname) and (parts.scheme == "https" or (parts.scheme == "http" and here))
 
@@ -152,7 +155,9 @@ class Settings(BaseSettings):
         60, description="Case ids, persons, age, sex and commune are erased so long afterwards."
     )
     retention_unused_client_months: Annotated[int, Field(ge=1)] = Field(
-        12, description="A client that asks for no token for so long is revoked."
+        12,
+        description="A client that neither asks for a token nor comes with its certificate for so"
+        " long is revoked.",
     )
     host: str = Field("127.0.0.1", description="Address that `snp serve` listens on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port of `snp serve`.")

@@ -239,6 +239,12 @@ def test_only_a_trusted_proxy_says_who_asks_and_that_it_was_over_tls(
     assert _refused_from(behind, "203.0.113.10") == [401, 401, 429]
     # What the client itself wrote before the proxy's word is not believed.
     assert _refused_from(behind, "198.51.100.1, 203.0.113.10") == [429] * 3
+    # Some proxies write the port, too.
+    for port in (1, 65535):
+        assert _refused_from(behind, f"198.51.100.1, 203.0.113.10:{port}") == [429] * 3
+    assert _refused_from(behind, "[2001:db8::7]:4711") == [401, 401, 429]
+    assert _refused_from(behind, "2001:db8::7") == [429] * 3
+    assert _refused_from(behind, "[2001:db8::7]") == [429] * 3
 
 
 @pytest.mark.parametrize(

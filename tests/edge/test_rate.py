@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from service.kernel.http import rate
-from service.kernel.http.rate import Guesses, RateLimit, TooManyRequests, address
+from service.kernel.http.proxies import address
+from service.kernel.http.rate import Guesses, RateLimit, TooManyRequests, network
 from service.kernel.settings import Settings
 from tests.conftest import DatabaseUrls
 from tests.kernel.serving import serving
@@ -92,12 +93,21 @@ def test_only_so_many_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     assert _passes(limit, 0)  # forgotten since
 
 
-def test_an_ipv6_customer_is_one_address() -> None:
-    assert address({"client": ("2001:db8:1:2:3:4:5:6", 1)}) == "2001:db8:1:2::/64"
-    assert address({"client": ("fe80::1%eth0", 1)}) == "fe80::/64"
+def test_an_ipv6_customer_is_one_network() -> None:
+    assert network({"client": ("2001:db8:1:2:3:4:5:6", 1)}) == "2001:db8:1:2::/64"
+    assert network({"client": ("fe80::1%eth0", 1)}) == "fe80::/64"
+    assert network({"client": ("192.0.2.7", 1)}) == "192.0.2.7"
+    assert network({"client": ("::ffff:192.0.2.7", 1)}) == "192.0.2.7"
+    assert network({"client": ("a:b", 1)}) == "a:b"
+    assert network({"client": None}) == ""
+
+
+def test_an_address_is_kept_in_one_form() -> None:
+    assert address({"client": ("2001:DB8::7", 1)}) == "2001:db8::7"
+    assert address({"client": ("::ffff:192.0.2.7", 1)}) == "192.0.2.7"
     assert address({"client": ("192.0.2.7", 1)}) == "192.0.2.7"
-    assert address({"client": ("a:b", 1)}) == "a:b"
-    assert address({"client": None}) == ""
+    assert address({"client": ("testclient", 1)}) == "testclient"
+    assert address({"client": None}) is None
 
 
 def test_who_guesses_waits_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +137,34 @@ def test_who_guesses_waits_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert [tried(f"{n}", "4") for n in range(7)] == [0] * 6 + [1]
     assert tried("c", "5") == 0
+
+
+def test_one_client_that_is_wrong_for_hours_does_not_lock_out_its_neighbours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = _Clock(monkeypatch)
+    guesses = Guesses(of_client=3, from_address=6)
+    for _ in range(20):
+        clock.now += 60
+        guesses.check("wrong", "home")
+        guesses.failed("wrong", "home")
+    guesses.check("neighbour", "home")
+    with pytest.raises(TooManyRequests):
+        guesses.check("wrong", "home")
+
+
+def test_looking_at_a_limit_counts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = _Clock(monkeypatch)
+    limit = RateLimit("address", 1)
+    for _ in range(3):
+        limit.check("x")
+    limit.spend("x", {})
+    with pytest.raises(TooManyRequests) as refused:
+        limit.check("x")
+    assert refused.value.extra == {"retry_after": 60}
+    clock.now += 60
+    limit.check("x")
+    RateLimit("address", 0).check("x")
 
 
 def test_a_client_is_not_locked_out_where_it_has_signed_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,7 +230,9 @@ async def test_guessing_a_secret_makes_wait_and_the_client_does_not(
         for caller in (at_home, unknown):
             wrong = [await client.post("/oauth/token", data=form(caller, "x")) for _ in range(20)]
             assert {answer.status_code for answer in wrong} == {401}
-        waits = await client.post("/oauth/token", data=form(unknown))
-        problem(waits, 429, "too-many-requests")
+        for spelt in (str(unknown.secret.client_id), unknown.secret.client_id.urn):
+            named = {**form(unknown), "client_id": spelt}
+            waits = await client.post("/oauth/token", data=named)
+            problem(waits, 429, "too-many-requests")
         assert waits.headers["Retry-After"] == "1"
         assert (await client.post("/oauth/token", data=form(at_home))).status_code == 200

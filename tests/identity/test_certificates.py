@@ -4,15 +4,18 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 from uuid import UUID
 
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import update
 
 from service.identity import (
     NewSecret,
@@ -21,10 +24,12 @@ from service.identity import (
     create_client,
     give_grant,
     revoke_client,
+    unused_clients,
 )
 from service.identity.authenticators import certificates
 from service.identity.authenticators.certificates import SubjectInvalid
 from service.identity.domain import CertificateRefused
+from service.identity.tables import clients
 from service.kernel.crypto import Keys
 from service.kernel.db import Database
 from service.kernel.ids import new_id
@@ -238,18 +243,28 @@ class Behind:
     database: Database
 
 
-@pytest_asyncio.fixture
-async def behind(shared_urls: DatabaseUrls, make_settings: MakeSettings) -> AsyncIterator[Behind]:
-    """The application behind a proxy that looks at nothing."""
-    app = create_app(
-        make_settings(
-            shared_urls.app, trusted_proxies="10.0.0.0/24, ::1", certificate_header="X-Client-Cert"
-        )
-    )
+@asynccontextmanager
+async def _behind(
+    urls: DatabaseUrls, make_settings: MakeSettings, **more: Any
+) -> AsyncIterator[Behind]:
+    proxied = {"trusted_proxies": "10.0.0.0/24, ::1", "certificate_header": "X-Client-Cert"}
+    app = create_app(make_settings(urls.app, **proxied, **more))
     transport = httpx.ASGITransport(app=app, client=("10.0.0.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         yield Behind(http, app.state.database)
     await app.state.database.dispose()
+
+
+@pytest_asyncio.fixture
+async def behind(shared_urls: DatabaseUrls, make_settings: MakeSettings) -> AsyncIterator[Behind]:
+    """The application behind a proxy that looks at nothing."""
+    async with _behind(shared_urls, make_settings) as made:
+        yield made
+
+
+def showing(authority: Authority, subject: str) -> dict[str, str]:
+    """The header in which the proxy gives on a certificate with this subject."""
+    return {"X-Client-Cert": quote(authority.certificate("shown", subject).read_text())}
 
 
 async def test_dates_count_though_the_proxy_did_not_look(
@@ -328,6 +343,103 @@ async def test_a_certificate_alone_does_not_choose_among_rights(
     problem(await behind.http.get("/v1/me", headers=headers), 401, "certificate-refused")
     form = {"grant_type": "client_credentials", "scope": "role:analyst"}
     assert (await behind.http.post("/oauth/token", data=form, headers=headers)).status_code == 200
+
+
+# --- retention, limits, guesses -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/v1/me", "/oauth/token"])
+async def test_who_only_shows_a_certificate_is_not_unused(
+    authority: Authority, behind: Behind, software: Software, path: str
+) -> None:
+    client_id = software.secret.client_id
+    long_ago = datetime.now(UTC) - timedelta(days=400)
+    async with behind.database.unit_of_work() as uow:
+        await uow.execute(
+            update(clients).where(clients.c.id == client_id), {"created_at": long_ago}
+        )
+        assert client_id in await unused_clients(uow, long_ago + timedelta(days=1))
+    headers = showing(authority, f"CN=one,{software.subject}")
+    form = {"grant_type": "client_credentials"}
+    answer = (
+        await behind.http.get(path, headers=headers)
+        if path == "/v1/me"
+        else await behind.http.post(path, headers=headers, data=form)
+    )
+    assert answer.status_code == 200, answer.text
+    async with behind.database.unit_of_work() as uow:
+        assert client_id not in await unused_clients(uow, long_ago + timedelta(days=1))
+
+
+async def test_a_limit_is_looked_at_before_a_certificate_is_looked_up(
+    authority: Authority, software: Software, shared_urls: DatabaseUrls, make_settings: MakeSettings
+) -> None:
+    known = showing(authority, f"CN=one,{software.subject}")
+    unknown = showing(authority, f"OU={new_id().hex},O=ANS")
+    limits = {"address_requests_per_minute": 2, "client_requests_per_minute": 3}
+    async with _behind(shared_urls, make_settings, **limits) as behind:
+        served = [await behind.http.get("/v1/me", headers=known) for _ in range(4)]
+        assert [answer.status_code for answer in served] == [200, 200, 200, 429]
+        assert served[0].headers["RateLimit-Policy"] == '"client";q=3;w=60'
+        async with behind.database.unit_of_work() as uow:
+            await revoke_client(uow, software.secret.client_id)
+        # Looked up, it would be told that it was revoked.
+        problem(await behind.http.get("/v1/me", headers=known), 429, "too-many-requests")
+        # Nobody else at that address waits for it, nor for somebody that is nobody.
+        refused = [await behind.http.get("/v1/me", headers=unknown) for _ in range(3)]
+        assert [answer.status_code for answer in refused] == [401, 401, 429]
+        other = showing(authority, f"OU={new_id().hex},O=ANS")
+        problem(await behind.http.get("/v1/me", headers=other), 401, "certificate-refused")
+        problem(await behind.http.get("/v1/me"), 401, "token-invalid")
+
+
+async def test_a_certificate_is_looked_up_no_more_once_its_address_failed_often(
+    authority: Authority, software: Software, shared_urls: DatabaseUrls, make_settings: MakeSettings
+) -> None:
+    ou = f"OU={new_id().hex}"
+    shown = showing(authority, f"CN=one,{ou},O=ANS")
+    async with _behind(shared_urls, make_settings, address_requests_per_minute=1) as behind:
+        problem(await behind.http.get("/v1/me", headers=shown), 401, "certificate-refused")
+        async with behind.database.unit_of_work() as uow:
+            await certify_client(uow, software.secret.client_id, f"{ou},O=ANS")
+        problem(await behind.http.get("/v1/me", headers=shown), 429, "too-many-requests")
+
+
+async def test_a_certificate_does_not_speak_for_another_client(
+    authority: Authority, behind: Behind, software: Software
+) -> None:
+    headers = showing(authority, f"CN=one,{software.subject}")
+    form = {"grant_type": "client_credentials"}
+    for name in (str(new_id()), str((await software.world.regulator()).secret.client_id), "x"):
+        answer = await behind.http.post(
+            "/oauth/token", data={**form, "client_id": name}, headers=headers
+        )
+        assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    for name in (str(software.secret.client_id), str(software.secret.client_id).upper(), ""):
+        answer = await behind.http.post(
+            "/oauth/token", data={**form, "client_id": name}, headers=headers
+        )
+        assert answer.status_code == 200, answer.text
+
+
+async def test_certificates_of_nobody_make_no_client_wait(
+    authority: Authority, software: Software, shared_urls: DatabaseUrls, make_settings: MakeSettings
+) -> None:
+    known = showing(authority, f"CN=one,{software.subject}")
+    unknown = showing(authority, f"OU={new_id().hex},O=ANS")
+    victim = (await software.world.regulator()).secret
+    form = {"grant_type": "client_credentials"}
+    named = {**form, "client_id": str(victim.client_id)}
+    settings = {"token_requests_per_minute": 1000}
+    async with _behind(shared_urls, make_settings, **settings) as behind:
+        for data in (form, named) * 60:
+            answer = await behind.http.post("/oauth/token", data=data, headers=unknown)
+            assert answer.status_code in {401, 429}
+        answer = await behind.http.post("/oauth/token", data=form, headers=known)
+        assert answer.status_code == 200, answer.text
+        with_secret = {**named, "client_secret": victim.client_secret}
+        answer = await behind.http.post("/oauth/token", data=with_secret)
+        assert answer.status_code == 200, answer.text
 
 
 def test_what_a_subject_must_hold_names_somebody() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from service.identity.authenticators import certificates, credentials, psc
 from service.identity.authenticators.certificates import Certificate
 from service.identity.authenticators.oidc import Issuer, issuer_of
-from service.identity.domain import Principal, SubjectTokenRefused
+from service.identity.domain import ClientRefused, Principal, SubjectTokenRefused
 from service.identity.people import ProvenPerson
 from service.kernel.db import UnitOfWork
 from service.kernel.settings import Settings
@@ -42,11 +42,15 @@ class Authenticators:
     ) -> Principal:
         """Return the client that asks for a token: a secret counts before a certificate.
 
-        Refusals: `invalid_client`, `certificate-refused`.
+        With a certificate it need not name itself, but nobody else. Refusals: `invalid_client`,
+        `certificate-refused`.
         """
         if certificate is None or secret:
             return await credentials.client(uow, client_id, secret)
-        return await certificates.client(uow, certificate)
+        found = await certificates.client(uow, certificate)
+        if client_id and credentials.identifier_of(client_id) != found.client_id:
+            raise ClientRefused("This certificate is not that client's.")
+        return found
 
     async def person(self, token: str) -> ProvenPerson:
         """Return the person whom a token of a known issuer proves.

@@ -10,7 +10,7 @@ from service.kernel.db import UnitOfWork
 
 async def client(uow: UnitOfWork, client_id: str, secret: str) -> Principal:
     """Return the client with this id and secret. Refusals: `invalid_client`."""
-    found = await repository.find_client(uow, _identifier(client_id))
+    found = await repository.find_client(uow, identifier_of(client_id))
     offered = uow.vault.secret_digest(secret)
     known = [found.secret_digest, found.previous_digest] if found else [bytes(32)]
     # Every comparison runs, so that an unknown client takes as long as a wrong secret.
@@ -22,7 +22,8 @@ async def client(uow: UnitOfWork, client_id: str, secret: str) -> Principal:
     return Principal(found.id, found.name, Method.SECRET)
 
 
-def _identifier(client_id: str) -> UUID:
+def identifier_of(client_id: str) -> UUID:
+    """Return the client that a text names, however it spells the id; of nonsense, nobody's."""
     try:
         return UUID(client_id)
     except ValueError:

@@ -4,16 +4,37 @@ A server listens to anyone who reaches its port. Whoever is not a trusted proxy 
 address and any certificate into a header.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import (
+    IPv4Address,
+    IPv4Network,
+    IPv6Address,
+    IPv6Network,
+    ip_address,
+    ip_network,
+)
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 _FORWARDED, _SCHEME = b"x-forwarded-for", b"x-forwarded-proto"
 _SCHEMES = {b"http", b"https"}
+_WITH_PORT = re.compile(r"\[([0-9A-Fa-f:.]+)\](?::[0-9]{1,5})?|([0-9.]+):[0-9]{1,5}")
+
+
+def address(scope: Scope) -> str | None:
+    """Return the network address of who asks, in its one form; None if the server knows none."""
+    client = scope.get("client")
+    return _kept(client[0]) if client else None
+
+
+@lru_cache(10_000)
+def _kept(host: str) -> str:
+    return str(_read(host) or host)
 
 
 class BehindProxies:
@@ -58,20 +79,27 @@ def _scheme(scope: Scope) -> str:
 
 
 def _backwards(said: Sequence[bytes]) -> Iterator[str]:
-    """Yield the addresses from the last one on, up to what is none."""
-    for text in reversed(b",".join(said).decode("latin-1").split(",")):
-        try:
-            ip_address(text.strip())
-        except ValueError:
+    """Yield the addresses from the last one on, up to what is none; a port is left out."""
+    for part in reversed(b",".join(said).decode("latin-1").split(",")):
+        text = part.strip()
+        ported = _WITH_PORT.fullmatch(text)
+        if ported:
+            text = ported[1] or ported[2]
+        if _read(text) is None:
             return
-        yield text.strip()
+        yield text
+
+
+def _read(text: str) -> Address | None:
+    """Read an address; IPv4 as IPv6 writes it (`::ffff:192.0.2.7`) is IPv4."""
+    try:
+        found = ip_address(text)
+    except ValueError:
+        return None
+    mapped = found.ipv4_mapped if isinstance(found, IPv6Address) else None
+    return mapped or found
 
 
 def _is_in(text: str, networks: Sequence[Network]) -> bool:
-    try:
-        address = ip_address(text)
-    except ValueError:
-        return False
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)
+    found = _read(text)
+    return found is not None and any(found in network for network in networks)

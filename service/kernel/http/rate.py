@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from starlette.types import Scope
 
 from service.kernel.errors import TooMany
+from service.kernel.http.proxies import address
 
 _KEPT = 10_000
 _FORGOTTEN_SECONDS = 600.0
@@ -68,17 +69,28 @@ class RateLimit:
         if not self._interval:
             return
         now = time.monotonic()
-        arrival = max(self._arrivals.get(key) or now, now) + self._interval
-        left = self._per_minute - (arrival - now) / self._interval
-        refused = left < -1e-6  # noqa: PLR2004  a rounding error is no request
+        arrival, left = self._next(key, now)
         full = math.ceil(arrival - now)
         scope["rate_limit"] = (
             self._policy,
             (b"ratelimit", b'"%b";r=%d;t=%d' % (self._name.encode(), max(0, int(left)), full)),
         )
-        if refused:
-            raise TooManyRequests(retry_after=math.ceil(-left * self._interval))
+        self._refuse(left)
         self._arrivals.note(key, arrival)
+
+    def check(self, key: Hashable) -> None:
+        """Refuse as `spend` would, and count nothing."""
+        if self._interval:
+            self._refuse(self._next(key, time.monotonic())[1])
+
+    def _next(self, key: Hashable, now: float) -> tuple[float, float]:
+        """Return when one more request would be paid for, and how many are left after it."""
+        arrival = max(self._arrivals.get(key) or now, now) + self._interval
+        return arrival, self._per_minute - (arrival - now) / self._interval
+
+    def _refuse(self, left: float) -> None:
+        if left < -1e-6:  # noqa: PLR2004  a rounding error is no request
+            raise TooManyRequests(retry_after=math.ceil(-left * self._interval))
 
 
 def told(scope: MutableMapping[str, Any]) -> tuple[tuple[bytes, bytes], ...]:
@@ -92,7 +104,8 @@ class Guesses:
 
     After `of_client` wrong secrets for one client, whoever tries, and after `from_address` of one
     address, whatever client it names. Ten quiet minutes are enough to be forgotten. A client is
-    not locked out by others: where it has signed in before, it waits for nobody.
+    not locked out by others: where it has signed in before, it waits for nobody, and one that is
+    wrong for hours does not fill the count of an address that others share.
     """
 
     def __init__(
@@ -124,7 +137,10 @@ class Guesses:
         now = time.monotonic()
         for key in _both(client, address):
             times, last = self._wrong.get(key) or (0, now)
-            self._wrong.note(key, (1 if now - last > _FORGOTTEN_SECONDS else times + 1, now))
+            times = 1 if now - last > _FORGOTTEN_SECONDS else times + 1
+            self._wrong.note(key, (times, now))
+            if key[0] == "client" and times > self._free["client"]:
+                return
 
     def succeeded(self, client: str, address: str) -> None:
         """Note a right one."""
@@ -136,9 +152,9 @@ def _both(client: str, address: str) -> tuple[tuple[str, str], tuple[str, str]]:
     return ("client", client), ("address", address)
 
 
-def address(scope: Scope) -> str:
-    """Return who asks, as far as an address says it: of IPv6 the network that one customer has."""
-    host = str((scope.get("client") or ("",))[0])
+def network(scope: Scope) -> str:
+    """Return whom an address stands for: of IPv6 the network that one customer has."""
+    host = address(scope) or ""
     if ":" not in host:
         return host
     try:
