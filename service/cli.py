@@ -355,21 +355,27 @@ def revoke_client(client_id: UUID) -> None:
 def certify_client(
     client_id: UUID,
     subject: Annotated[
-        str | None, typer.Option(help="What its subject must hold: OU=318751275100020,CN=...")
+        str | None, typer.Option(help="What its subject must hold: OU=318751275100020,O=...")
     ] = None,
+    any_structure: Annotated[
+        bool, typer.Option("--any-structure", help="OU or CN is enough: no O and OU are asked.")
+    ] = False,
     no_certificate: Annotated[
         bool, typer.Option("--none", help="Its secret counts again instead.")
     ] = False,
 ) -> None:
     """Let a client sign in with its certificate, and no more with its secret.
 
-    See SNP_CERTIFICATE_HEADER. Parts of the subject that are not named here may be anything.
+    See SNP_CERTIFICATE_HEADER. Parts of the subject that are not named here may be anything: so
+    O and OU must be named, as national certificates have them. Tokens that it got before end.
     """
     from service import identity
 
     if (subject is None) is not no_certificate:
         raise Refused("Say --subject, or --none.")
-    _in_database(lambda uow: identity.certify_client(uow, client_id, subject))
+    _in_database(
+        lambda uow: identity.certify_client(uow, client_id, subject, structure=not any_structure)
+    )
     typer.echo(f"Client {client_id} signs in with {'its certificate' if subject else 'a secret'}.")
 
 

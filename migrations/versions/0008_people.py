@@ -42,6 +42,16 @@ def upgrade() -> None:
     op.create_check_constraint(
         op.f("ck_clients_certificate_subject"), "clients", "cardinality(certificate_subject) > 0"
     )
+    op.create_index(
+        "uq_clients_certificate_subject",
+        "clients",
+        ["certificate_subject"],
+        unique=True,
+        postgresql_where=sa.text("revoked_at IS NULL"),
+    )
+    op.add_column(
+        "clients", sa.Column("revision", sa.Integer(), server_default=sa.text("1"), nullable=False)
+    )
     op.alter_column("grants", "client_id", existing_type=sa.Uuid(), nullable=True)
     op.add_column("grants", sa.Column("account_id", sa.Uuid(), nullable=True))
     op.create_foreign_key(

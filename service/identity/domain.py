@@ -204,6 +204,13 @@ class ClientRevoked(Conflict):
     title = "This client is revoked already."
 
 
+class SubjectTaken(Conflict):
+    """Two clients whose certificates may be the same ones would both be nobody."""
+
+    code = "certificate-subject-taken"
+    title = "Another client signs in with certificates of this subject."
+
+
 class GrantInvalid(Invalid):
     """The grant that was asked for makes no sense."""
 
@@ -227,6 +234,7 @@ class Principal:
 
     client_id: UUID
     client_name: str
+    client_revision: int
     method: Method
     thumbprint: str | None = None
 
@@ -251,6 +259,7 @@ class Actor:
     person: Mapping[str, str] | None = None
     expires_at: datetime | None = None
     account_id: UUID | None = None
+    client_revision: int = 1
     method: Method = Method.SECRET
     thumbprint: str | None = None
     correlation_id: str | None = field(default=None, compare=False)

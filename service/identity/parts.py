@@ -57,12 +57,16 @@ def _one_of(roles: frozenset[Role]) -> ColumnElement[bool]:
 def grant_is_live() -> ColumnElement[bool]:
     """True while the caller's grant is unchanged, unrevoked and within its dates.
 
-    A person's grant lasts as long as the software that they signed in with, too; software's own
-    ends with it anyhow. A statement that carries this condition needs no look-up before it;
+    A person's grant lasts as long as the software that they signed in with, and as its way of
+    proving itself, too; software's own ends with them anyhow. A statement that carries this condition needs no look-up before it;
     revoking takes effect on the next request. Parameters: `grant_parameters`.
     """
     g, c = grants.c, clients.c
-    software = select(1).where(c.id == bind("grant_software", Uuid), c.revoked_at.is_(None))
+    software = select(1).where(
+        c.id == bind("grant_software", Uuid),
+        c.revision == bind("software_revision", Integer),
+        c.revoked_at.is_(None),
+    )
     return exists(
         select(1).where(
             g.id == bind("grant_id", Uuid),
@@ -79,4 +83,5 @@ def grant_parameters(actor: Actor) -> dict[str, Any]:
         "grant_id": actor.grant_id,
         "grant_revision": actor.grant_revision,
         "grant_software": actor.client_id,
+        "software_revision": actor.client_revision,
     }

@@ -26,10 +26,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
-from service.identity.domain import Actor, Role
+from service.identity.domain import Actor, Role, SubjectTaken
 from service.identity.parts import grant_is_live, grant_parameters, in_force
 from service.identity.people import Account, Identifier
-from service.identity.tables import account_identifiers, accounts, clients, grants
+from service.identity.tables import (
+    SUBJECT_TAKEN,
+    account_identifiers,
+    accounts,
+    clients,
+    grants,
+)
 from service.kernel.db import ConstraintViolated, TransactionLost, UnitOfWork
 from service.kernel.prepared import Prepared
 from service.kernel.sql import bind, snp_now, texts, uuids
@@ -44,6 +50,7 @@ class Client:
 
     id: UUID
     name: str
+    revision: int
     secret_digest: bytes
     previous_digest: bytes | None
     has_certificate: bool
@@ -67,6 +74,7 @@ class Grant:
 _CLIENT = select(
     _c.id,
     _c.name,
+    _c.revision,
     _c.secret_digest,
     text(
         "CASE WHEN clients.previous_until > snp_now() THEN clients.previous_digest END"
@@ -77,7 +85,7 @@ _CLIENT = select(
 
 # Two that fit equally well are none: the caller of this statement sees it.
 _CERTIFIED = (
-    select(_c.id, _c.name, func.cardinality(_c.certificate_subject).label("fits"))
+    select(_c.id, _c.name, _c.revision, func.cardinality(_c.certificate_subject).label("fits"))
     .where(_c.certificate_subject.bool_op("<@")(texts("subject")), _c.revoked_at.is_(None))
     .order_by(func.cardinality(_c.certificate_subject).desc())
     .limit(2)
@@ -114,8 +122,8 @@ async def find_client(uow: UnitOfWork, client_id: UUID) -> Client | None:
     return None if row is None else Client(**row)
 
 
-async def find_certified(uow: UnitOfWork, subject: Sequence[str]) -> tuple[UUID, str] | None:
-    """Return id and name of the client whose certificate has this subject.
+async def find_certified(uow: UnitOfWork, subject: Sequence[str]) -> tuple[UUID, str, int] | None:
+    """Return id, name and revision of the client whose certificate has this subject.
 
     Of several that fit (only the `OU` is asked of one, `OU` and `CN` of the other) it is the one
     of which most is asked; None if that is not one alone.
@@ -123,7 +131,7 @@ async def find_certified(uow: UnitOfWork, subject: Sequence[str]) -> tuple[UUID,
     found = (await uow.single(_CERTIFIED, {"subject": list(subject)})).all()
     if not found or (len(found) > 1 and found[0].fits == found[1].fits):
         return None
-    return found[0].id, found[0].name
+    return found[0].id, found[0].name, found[0].revision
 
 
 _USED = (
@@ -190,15 +198,30 @@ async def add_client(uow: UnitOfWork, *, client_id: UUID, name: str, digest: byt
 _CERTIFY = (
     update(clients)
     .where(_c.id == bind("client", Uuid), _c.revoked_at.is_(None))
-    .values(certificate_subject=texts("new_subject"))
+    .values(certificate_subject=texts("new_subject"), revision=_c.revision + 1)
     .returning(_c.id)
+)
+_END_TOKENS = (
+    update(grants)
+    .where(_g.client_id == bind("of_client", Uuid), _g.revoked_at.is_(None))
+    .values(revision=_g.revision + 1)
 )
 
 
 async def certify(uow: UnitOfWork, client_id: UUID, subject: Sequence[str] | None) -> bool:
-    """Say what the subject of a client's certificate holds, or that it has none."""
+    """Say what the subject of a client's certificate holds, or that it has none; tokens end.
+
+    Refusals: `certificate-subject-taken`.
+    """
     values = {"client": client_id, "new_subject": None if subject is None else list(subject)}
-    return (await uow.execute(_CERTIFY, values)).first() is not None
+    try:
+        done = (await uow.execute(_CERTIFY, values)).first() is not None
+    except ConstraintViolated as violated:
+        if violated.name != SUBJECT_TAKEN:
+            raise
+        raise SubjectTaken from None
+    await uow.execute(_END_TOKENS, {"of_client": client_id})
+    return done
 
 
 async def add_grant(

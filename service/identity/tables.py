@@ -16,6 +16,8 @@ from sqlalchemy import (
 
 from service.kernel.tables import Instant, metadata
 
+SUBJECT_TAKEN = "uq_clients_certificate_subject"
+
 clients = Table(
     "clients",
     metadata,
@@ -29,9 +31,18 @@ clients = Table(
     Column("revoked_at", Instant),
     # When it last got a token or came with its certificate, to within a day; null: never.
     Column("last_used_at", Instant),
-    # What the subject of its certificate holds (`OU=318751275100020`); its secret then ends.
+    # What the subject of its certificate holds (`OU=318751275100020`), in order; its secret then
+    # ends.
     Column("certificate_subject", ARRAY(Text)),
+    # Raised when it proves itself in another way; a person's token names the one of its software.
+    Column("revision", Integer, nullable=False, server_default=text("1")),
     CheckConstraint("cardinality(certificate_subject) > 0", name="certificate_subject"),
+    Index(
+        SUBJECT_TAKEN,
+        "certificate_subject",
+        unique=True,
+        postgresql_where=text("revoked_at IS NULL"),
+    ),
 )
 
 # People of the service, never patients. An account may be there before its first sign-in.

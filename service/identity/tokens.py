@@ -46,6 +46,7 @@ class Tokens:
             "iss": ISSUER,
             "sub": str(software.client_id),
             "name": software.client_name,
+            "client_revision": software.client_revision,
             "method": software.method,
             "iat": issued,
             "exp": issued + self.seconds,
@@ -103,6 +104,7 @@ def _actor(claims: dict[str, Any]) -> Actor:
         person=claims["person"],
         expires_at=datetime.fromtimestamp(claims["exp"], UTC),
         account_id=UUID(claims["account"]) if claims["account"] else None,
+        client_revision=claims["client_revision"],
         method=Method(claims["method"]),
         thumbprint=claims["cnf"][_THUMBPRINT] if "cnf" in claims else None,
     )

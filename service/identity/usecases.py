@@ -366,13 +366,17 @@ async def _not_in_force(uow: UnitOfWork, client_id: UUID) -> DomainError:
     return ClientRevoked() if await repository.is_known(uow, client_id) else ClientUnknown()
 
 
-async def certify_client(uow: UnitOfWork, client_id: UUID, subject: str | None) -> None:
+async def certify_client(
+    uow: UnitOfWork, client_id: UUID, subject: str | None, *, structure: bool = True
+) -> None:
     """Let a client prove itself by its certificate, and no more by its secret; None: the reverse.
 
-    `subject` is what the certificate's subject must hold at least (RFC 4514: `OU=...,CN=...`).
-    Refusals: `certificate-subject-invalid`, `client-unknown`, `client-revoked`.
+    `subject` is what the certificate's subject must hold at least (RFC 4514: `OU=...,O=...`);
+    without `structure` a `CN` alone is enough. Tokens that it got before end with the next request.
+    Refusals: `certificate-subject-invalid`, `certificate-subject-taken`, `client-unknown`,
+    `client-revoked`.
     """
-    parts = None if subject is None else certificates.subject_of(subject)
+    parts = None if subject is None else certificates.subject_of(subject, structure=structure)
     if not await repository.certify(uow, client_id, parts):
         raise await _not_in_force(uow, client_id)
     await events.record(

@@ -84,5 +84,11 @@ async def test_software_without_a_right_of_its_own_signs_in_with_a_certificate(
     told = operator.does("clients", "create", "--name", "LRM")
     client_id = told.split()[1]
     assert "OU" in operator.fails("clients", "certify", client_id, "--subject", "C=FR")
-    told = operator.does("clients", "certify", client_id, "--subject", "CN=lrm,OU=3187512751")
+    assert "OU" in operator.fails("clients", "certify", client_id, "--subject", "CN=lrm")
+    subject = f"O=ANS,OU={client_id}"
+    told = operator.does("clients", "certify", client_id, "--subject", subject)
     assert "its certificate" in told
+    other = operator.does("clients", "create", "--name", "LRM 2").split()[1]
+    assert "Another client" in operator.fails("clients", "certify", other, "--subject", subject)
+    named = ("--subject", f"CN={other}", "--any-structure")
+    assert "its certificate" in operator.does("clients", "certify", other, *named)

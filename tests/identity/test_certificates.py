@@ -28,7 +28,7 @@ from service.identity import (
 )
 from service.identity.authenticators import certificates
 from service.identity.authenticators.certificates import SubjectInvalid
-from service.identity.domain import CertificateRefused
+from service.identity.domain import CertificateRefused, SubjectTaken
 from service.identity.tables import clients
 from service.kernel.crypto import Keys
 from service.kernel.db import Database
@@ -107,7 +107,7 @@ async def software(world: World) -> Software:
             territories=[world.territory],
         )
         subject = f"OU={new_id().hex},O=ANS,C=FR"
-        await certify_client(uow, secret.client_id, subject.partition(",")[0])
+        await certify_client(uow, secret.client_id, subject.removesuffix(",C=FR"))
     return Software(secret, subject, world)
 
 
@@ -160,7 +160,11 @@ async def test_a_certificate_alone_is_enough_where_the_client_has_one_right(
         assert (await ask(http)).json()["error"] == "invalid_client"
 
 
-@pytest.mark.parametrize("subject", ["CN=one,OU=1", "CN={ou}", "OU={ou}x", "CN=one", "O={ou}"])
+@pytest.mark.parametrize(
+    "subject",
+    ["CN=one,OU=1,O=ANS", "CN={ou},O=ANS", "OU={ou}x,O=ANS", "CN=one", "O={ou}", "OU={ou}",
+     "OU={ou},O=ANS2"],
+)  # fmt: skip
 async def test_a_certificate_of_somebody_else_signs_nobody_in(
     authority: Authority, proxy: str, software: Software, subject: str
 ) -> None:
@@ -299,7 +303,7 @@ async def test_two_certificates_are_none(
 async def test_of_two_clients_that_fit_the_one_of_which_more_is_asked(
     authority: Authority, behind: Behind, software: Software
 ) -> None:
-    ou = software.subject.partition(",")[0]
+    structure = software.subject.removesuffix(",C=FR")
 
     async def another(subject: str) -> UUID:
         async with behind.database.unit_of_work() as uow:
@@ -319,10 +323,11 @@ async def test_of_two_clients_that_fit_the_one_of_which_more_is_asked(
         path = authority.certificate("fits", f"CN={common_name},{software.subject}")
         return await behind.http.get("/v1/me", headers={"X-Client-Cert": quote(path.read_text())})
 
-    narrow = await another(f"CN=two,{ou}")
+    narrow = await another(f"CN=two,{structure}")
     assert (await who("one")).json()["client_id"] == str(software.secret.client_id)
     assert (await who("two")).json()["client_id"] == str(narrow)
-    await another(f"CN=two,{ou}")
+    await another(f"C=FR,{structure}")
+    assert (await who("one")).json()["role"] == "analyst"
     problem(await who("two"), 401, "certificate-refused")
 
 
@@ -442,11 +447,59 @@ async def test_certificates_of_nobody_make_no_client_wait(
         assert answer.status_code == 200, answer.text
 
 
-def test_what_a_subject_must_hold_names_somebody() -> None:
+def test_what_a_subject_must_hold_names_a_structure() -> None:
     assert certificates.subject_of("CN=lrm,OU=1,O=ANS") == ["CN=lrm", "O=ANS", "OU=1"]
-    for text in ("", "C=FR", "O=ANS,C=FR", "nonsense", "OU"):
+    for text in ("", "C=FR", "O=ANS,C=FR", "nonsense", "OU", "CN=lrm", "OU=1", "CN=lrm,O=ANS"):
         with pytest.raises(SubjectInvalid):
             certificates.subject_of(text)
+
+
+def test_an_authority_that_names_no_structure_names_somebody() -> None:
+    assert certificates.subject_of("CN=lrm", structure=False) == ["CN=lrm"]
+    for text in ("", "C=FR", "O=ANS,C=FR", "nonsense"):
+        with pytest.raises(SubjectInvalid):
+            certificates.subject_of(text, structure=False)
+
+
+async def test_a_subject_is_one_clients(
+    authority: Authority, behind: Behind, software: Software
+) -> None:
+    subject = software.subject.removesuffix(",C=FR")
+    reordered = ",".join(reversed(subject.split(",")))
+    async with behind.database.unit_of_work() as uow:
+        other = (await create_client(uow, name="other")).client_id
+    for text in (subject, reordered):
+        with pytest.raises(SubjectTaken):
+            async with behind.database.unit_of_work() as uow:
+                await certify_client(uow, other, text)
+    shown = showing(authority, f"CN=one,{subject}")
+    me = (await behind.http.get("/v1/me", headers=shown)).json()
+    assert me["client_id"] == str(software.secret.client_id)
+    async with behind.database.unit_of_work() as uow:
+        await certify_client(uow, software.secret.client_id, subject)  # again, its own
+        await revoke_client(uow, software.secret.client_id)
+        await certify_client(uow, other, subject)
+
+
+async def test_another_way_of_proving_itself_ends_a_clients_tokens(
+    authority: Authority, behind: Behind, software: Software
+) -> None:
+    caller = await software.world.regulator()
+    caller.http = behind.http
+    assert (await caller.get("/v1/slots")).status_code == 200
+    subject = f"OU={new_id().hex},O=ANS"
+    async with behind.database.unit_of_work() as uow:
+        await certify_client(uow, caller.secret.client_id, subject)
+    for path in ("/v1/me", "/v1/slots"):
+        problem(await caller.get(path), 401, "grant-ended")
+    shown = showing(authority, f"CN=one,{subject}")
+    form = {"grant_type": "client_credentials"}
+    answer = await behind.http.post("/oauth/token", data=form, headers=shown)
+    bound = shown | {"Authorization": f"Bearer {answer.json()['access_token']}"}
+    assert (await behind.http.get("/v1/me", headers=bound)).status_code == 200
+    async with behind.database.unit_of_work() as uow:
+        await certify_client(uow, caller.secret.client_id, None)
+    problem(await behind.http.get("/v1/me", headers=bound), 401, "grant-ended")
 
 
 def test_what_cannot_be_read_is_no_certificate() -> None:

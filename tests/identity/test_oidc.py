@@ -16,12 +16,14 @@ from service.identity import (
     OPERATOR,
     Identifier,
     Role,
+    certify_client,
     find_grant,
     revoke_client,
     revoke_grant,
 )
 from service.identity.authenticators import oidc
 from service.kernel import events
+from service.kernel.ids import new_id
 from tests.conftest import DatabaseUrls
 from tests.identity.people import Desk, MakeSettings, desk, somebody
 from tests.identity.provider import DISCOVERY, KEYS, Provider
@@ -149,6 +151,18 @@ async def test_people_lose_their_tokens_with_software_that_is_revoked(hospital: 
         await revoke_client(uow, hospital.software.client_id)
     await _all_ended(caller)
     assert (await hospital.exchange(token)).status_code == 401
+
+
+async def test_people_lose_their_tokens_when_their_software_proves_itself_otherwise(
+    hospital: Desk,
+) -> None:
+    person = somebody(hospital.provider)
+    await hospital.grant(person)
+    caller = await hospital.caller(hospital.provider.token(sub=person.value), Role.REGULATOR)
+    assert (await caller.get("/v1/slots")).status_code == 200
+    async with hospital.database.unit_of_work() as uow:
+        await certify_client(uow, hospital.software.client_id, f"OU={new_id().hex},O=CHU")
+    await _all_ended(caller)
 
 
 async def test_an_issuers_token_is_no_token_of_ours(hospital: Desk) -> None:

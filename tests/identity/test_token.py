@@ -381,7 +381,7 @@ GRANT = Grant(
     practitioner_ids=(),
     revision=3,
 )
-SOFTWARE = Principal(new_id(), "LRM", Method.SECRET)
+SOFTWARE = Principal(new_id(), "LRM", 1, Method.SECRET)
 TOKENS = Tokens(Vault(Keys.generate()).token_key, 600)
 
 
@@ -411,7 +411,7 @@ def test_no_text_is_a_token(text: str) -> None:
     ),
     st.sampled_from(
         ["iss", "sub", "exp", "grant", "role", "organization", "territories", "cpts",
-         "practitioners", "account", "method", "cnf"]
+         "practitioners", "account", "method", "cnf", "client_revision"]
     ),
 )  # fmt: skip
 def test_a_claim_of_another_kind_is_refused_or_read_never_a_defect(value: Any, name: str) -> None:

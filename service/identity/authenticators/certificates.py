@@ -2,8 +2,8 @@
 
 A reverse proxy ends TLS, checks the chain, and gives the certificate on in a header
 (`kernel.http.proxies` takes it away from anybody else). Here its dates are looked at, and whose it
-is: a client says what the certificate's subject must hold, such as the `OU` of its structure, or
-its `CN` too.
+is: a client says what the certificate's subject must hold: the `O` and the `OU` of its structure
+(IGC-Santé: its name and its national identifier; the `CN` is free), or its `CN` too.
 """
 
 import base64
@@ -21,14 +21,15 @@ from service.kernel import clock
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import FieldError, Invalid
 
-_NAMES_SOMEBODY = ("CN=", "OU=")
+_STRUCTURE = ("O", "OU")
+_SOMEBODY = {"CN", "OU"}
 
 
 class SubjectInvalid(Invalid):
     """What a certificate's subject must hold is unreadable, or would fit anybody's."""
 
     code = "certificate-subject-invalid"
-    title = "Write at least the OU or the CN of the certificate's subject: OU=318751275100020."
+    title = "Write at least O and OU of the certificate's subject: OU=318751275100020,O=ANS."
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +69,18 @@ def check_dates(certificate: Certificate) -> None:
         raise CertificateRefused
 
 
-def subject_of(text: str) -> list[str]:
-    """Read what a subject must hold, as RFC 4514 writes it: `OU=...,CN=...`."""
+def subject_of(text: str, *, structure: bool = True) -> list[str]:
+    """Read what a subject must hold, as RFC 4514 writes it: `OU=...,O=...`.
+
+    `structure`: its O and OU must be named; otherwise OU or CN is enough. Refusals:
+    `certificate-subject-invalid`.
+    """
     try:
         parts = _parts(x509.Name.from_rfc4514_string(text))
     except ValueError:
         parts = ()
-    if not any(part.startswith(_NAMES_SOMEBODY) for part in parts):
+    named = {part.partition("=")[0] for part in parts}
+    if not (named.issuperset(_STRUCTURE) if structure else named & _SOMEBODY):
         raise SubjectInvalid(FieldError("subject", SubjectInvalid.code, SubjectInvalid.title))
     return sorted(parts)
 

@@ -19,7 +19,7 @@ async def client(uow: UnitOfWork, client_id: str, secret: str) -> Principal:
         raise ClientRefused
     if found.has_certificate:
         raise ClientRefused("This client signs in with its certificate.")
-    return Principal(found.id, found.name, Method.SECRET)
+    return Principal(found.id, found.name, found.revision, Method.SECRET)
 
 
 def identifier_of(client_id: str) -> UUID:
