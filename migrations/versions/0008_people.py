@@ -61,6 +61,14 @@ def upgrade() -> None:
         op.f("ck_grants_holder"), "grants", "num_nonnulls(client_id, account_id) = 1"
     )
     op.create_index("ix_grants_account_id", "grants", ["account_id"], unique=False)
+    op.create_table(
+        "spent_tokens",
+        sa.Column("digest", sa.LargeBinary(), nullable=False),
+        sa.Column("ends_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("digest", name=op.f("pk_spent_tokens")),
+    )
+    op.create_index("ix_spent_tokens_ends_at", "spent_tokens", ["ends_at"], unique=False)
+    op.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON spent_tokens TO snp_app")
     # Whoever gives a person a right locks their account.
     op.execute("GRANT SELECT, INSERT, UPDATE ON accounts TO snp_app")
     op.execute("GRANT SELECT, INSERT ON account_identifiers TO snp_app")

@@ -7,6 +7,7 @@ a system and a value.
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Self
 from uuid import UUID
 
@@ -86,6 +87,26 @@ class ProvenPerson:
     email: str | None = None
     acr: str | None = None
     exercises: tuple[Exercise, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SubjectToken:
+    """A token of another issuer: whom it proves, and where that issuer is believed.
+
+    `digest` is what it is known by, `ends_at` when it is worth nothing more. `territories` may be
+    `*`: all; without `organizations`, all of them there.
+    """
+
+    person: ProvenPerson
+    digest: bytes
+    ends_at: datetime
+    territories: tuple[str, ...]
+    organizations: tuple[UUID, ...] = ()
+
+    def is_believed(self, organization_id: UUID, territories: Sequence[str]) -> bool:
+        """Tell whether its issuer may prove who has a right of an organization, in territories."""
+        there = "*" in self.territories or set(territories) <= set(self.territories)
+        return there and (not self.organizations or organization_id in self.organizations)
 
 
 def named(person: ProvenPerson, exercise: Exercise | None) -> dict[str, str]:

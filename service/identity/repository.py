@@ -11,30 +11,32 @@ from sqlalchemy import (
     ARRAY,
     ColumnElement,
     Integer,
+    LargeBinary,
     Select,
     Text,
     Uuid,
     and_,
     cast,
+    delete,
     exists,
     func,
-    insert,
     or_,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import aggregate_order_by, array
+from sqlalchemy.dialects.postgresql import aggregate_order_by, array, insert
 
 from service.identity.domain import Actor, Role, SubjectTaken
 from service.identity.parts import grant_is_live, grant_parameters, in_force
-from service.identity.people import Account, Identifier
+from service.identity.people import Account, Identifier, SubjectToken
 from service.identity.tables import (
     SUBJECT_TAKEN,
     account_identifiers,
     accounts,
     clients,
     grants,
+    spent_tokens,
 )
 from service.kernel.db import ConstraintViolated, TransactionLost, UnitOfWork
 from service.kernel.prepared import Prepared
@@ -380,6 +382,35 @@ async def lock_account(uow: UnitOfWork, identifier: Identifier) -> Account | Non
     values = {"system": identifier.system, "value": identifier.value}
     row = (await uow.execute(_LOCK_ACCOUNT, values)).mappings().one_or_none()
     return None if row is None else _account(row, "id")
+
+
+# What ended an hour ago no clock takes for good any more. Some go with each that comes.
+_s = spent_tokens.c
+_ENDED = (
+    select(_s.digest)
+    .where(_s.ends_at < snp_now() - text("interval '1 hour'"))
+    .limit(20)
+    .with_for_update(skip_locked=True)
+)
+_SPEND = (
+    insert(spent_tokens)
+    .values(digest=bind("digest", LargeBinary), ends_at=bind("ends_at", Instant))
+    .on_conflict_do_nothing()
+    .returning(_s.digest)
+    .add_cte(delete(spent_tokens).where(_s.digest.in_(_ENDED)).cte("swept"))
+)
+_SPENT = select(_s.digest).where(_s.digest == bind("digest", LargeBinary))
+
+
+async def spend(uow: UnitOfWork, token: SubjectToken) -> bool:
+    """Note that a token was exchanged; False if it was before, in whichever process."""
+    values = {"digest": token.digest, "ends_at": token.ends_at}
+    return (await uow.execute(_SPEND, values)).first() is not None
+
+
+async def is_unspent(uow: UnitOfWork, token: SubjectToken) -> bool:
+    """Tell whether a token was not exchanged yet."""
+    return (await uow.single(_SPENT, {"digest": token.digest})).first() is None
 
 
 async def add_account(

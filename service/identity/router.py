@@ -122,12 +122,12 @@ async def _exchanged(
     if _asserted(form, check_key=False):
         raise SubjectTokenRefused(detail="It proves who is acting: nobody is asserted beside them.")
     authenticators: Authenticators = request.app.state.authenticators
-    person = await authenticators.person(form.subject_token)
+    subject = await authenticators.subject(form.subject_token, software)
     issued = await usecases.exchange_token(
         uow,
         request.app.state.tokens,
         software,
-        person,
+        subject,
         scope=form.scope,
         traced=not request.app.state.settings.read_only,
     )

@@ -14,6 +14,7 @@ from sqlalchemy import (
     text,
 )
 
+from service.kernel.rights import RIGHTS
 from service.kernel.tables import Instant, metadata
 
 SUBJECT_TAKEN = "uq_clients_certificate_subject"
@@ -65,6 +66,16 @@ account_identifiers = Table(
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Index("ix_account_identifiers_account_id", "account_id"),
     info={"rights": ("SELECT", "INSERT")},
+)
+
+# Tokens of other issuers that were exchanged for one of ours: each is worth one.
+spent_tokens = Table(
+    "spent_tokens",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True),
+    Column("ends_at", Instant, nullable=False),
+    Index("ix_spent_tokens_ends_at", "ends_at"),
+    info={"rights": (*RIGHTS, "DELETE")},
 )
 
 grants = Table(

@@ -20,6 +20,7 @@ from service.identity.domain import (
     GrantInvalid,
     Principal,
     Role,
+    SubjectTokenRefused,
 )
 from service.identity.people import (
     ASSERTED,
@@ -27,6 +28,7 @@ from service.identity.people import (
     Exercise,
     Identifier,
     ProvenPerson,
+    SubjectToken,
     choose,
     may_act_as,
     named,
@@ -91,22 +93,29 @@ async def exchange_token(
     uow: UnitOfWork,
     tokens: Tokens,
     software: Principal,
-    person: ProvenPerson,
+    subject: SubjectToken,
     *,
     scope: str,
     traced: bool,
 ) -> IssuedToken:
     """Give a proven person a short token of one of their own grants, for use with this software.
 
-    A profession grants nothing: without a grant of this territory there is no token. `scope` picks
-    as above, and `exercise:<code>` among several professions. `traced` is False in read-only
-    times, when no event can be written. Refusals: `invalid_scope`.
+    A profession grants nothing: without a grant of this territory there is no token, nor with one
+    where the issuer is not believed. `scope` picks as above, and `exercise:<code>` among several
+    professions. Each token of an issuer is worth one of ours. `traced` is False in read-only times,
+    when nothing is written. Refusals: `invalid_scope`, `invalid_request`.
     """
+    person = subject.person
     words = _words(scope, "role", "organization", "exercise")
     grants = await repository.live_grants_of_person(uow, person.identifier)
     if not grants:
         raise ScopeRefused(
             detail="This person has no right here: a manager of the territory gives them."
+        )
+    grants = [g for g in grants if subject.is_believed(g.organization_id, g.territories)]
+    if not grants:
+        raise ScopeRefused(
+            detail="The issuer is not believed for the territory or organization of this right."
         )
     exercise = _exercise(person, words.get("exercise"))
     fitting = [grant for grant in grants if may_act_as(grant.role, person, exercise)]
@@ -115,6 +124,9 @@ async def exchange_token(
             detail="The proven profession is not the one that this person's right takes."
         )
     grant = _pick(fitting, words)
+    spend = repository.spend if traced else repository.is_unspent
+    if not await spend(uow, subject):
+        raise SubjectTokenRefused(detail="It was exchanged already: bring another one.")
     issued = _issued(tokens, software, grant, named(person, exercise))
     if traced and grant.account_id is not None:
         origin = tokens.verify(issued.access_token).origin

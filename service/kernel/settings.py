@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
+from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -30,6 +31,12 @@ class IssuerSettings(BaseModel):
     kind: Literal["oidc", "psc"] = "oidc"
     audience: Annotated[tuple[str, ...], Field(min_length=1)]
     audience_claim: Literal["aud", "azp"] = "aud"
+    software: Annotated[
+        dict[str, Annotated[tuple[UUID, ...], Field(min_length=1)]], Field(min_length=1)
+    ]
+    software_claim: Literal["azp", "client_id"] = "azp"
+    territories: Annotated[tuple[str, ...], Field(min_length=1)]
+    organizations: tuple[UUID, ...] = ()
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "PS256", "ES256")
     discovery_path: str = "/.well-known/openid-configuration"
     acr: tuple[str, ...] = ()
@@ -45,6 +52,8 @@ class IssuerSettings(BaseModel):
             raise ValueError("no issuer is called asserted: so is called who was not proven")
         if self.kind == "psc" and not self.acr:
             raise ValueError('name the levels of authentication that count, such as ["eidas1"]')
+        if "*" in self.territories and len(self.territories) > 1:
+            raise ValueError('territories are codes, such as ["36"], or all of them, ["*"]')
         return self
 
 

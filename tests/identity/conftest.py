@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from tests.conftest import DatabaseUrls
 from tests.identity.people import Desk, MakeSettings, desk
-from tests.identity.provider import Provider, provider
+from tests.identity.provider import SOFTWARE, Provider, provider
 from tests.support import World
 
 
@@ -41,6 +41,9 @@ async def psc(
     world: World, issuer: Provider, make_settings: MakeSettings, shared_urls: DatabaseUrls
 ) -> AsyncIterator[Desk]:
     """A server that trusts the provider as Pro Santé Connect."""
-    more = {"name": "psc", "kind": "psc", "acr": ["eidas1"], "audience_claim": "azp"}
+    more = {
+        "name": "psc", "kind": "psc", "acr": ["eidas1"], "audience_claim": "azp",
+        "audience": [SOFTWARE],
+    }  # fmt: skip
     async with desk(world, issuer, make_settings, shared_urls, **more) as made:
         yield made

@@ -21,7 +21,7 @@ from service.kernel.db import Database
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
 from tests.conftest import DatabaseUrls
-from tests.identity.provider import AUDIENCE, Provider
+from tests.identity.provider import AUDIENCE, SOFTWARE, Provider
 from tests.kernel.serving import serving
 from tests.support import Caller, World
 
@@ -87,14 +87,22 @@ async def desk(
     provider: Provider,
     make_settings: MakeSettings,
     urls: DatabaseUrls,
+    settings: dict[str, Any] | None = None,
     **issuer: Any,
 ) -> AsyncIterator[Desk]:
     """Serve with one issuer, named `hospital`; its keys are not known yet."""
-    said = {"name": "hospital", "issuer": provider.issuer, "audience": [AUDIENCE], **issuer}
-    made = make_settings(urls.app, issuers=[said])
+    async with world.database.unit_of_work() as uow:
+        software = await create_client(uow, name="LRM")
+    said = {
+        "name": "hospital",
+        "issuer": provider.issuer,
+        "audience": [AUDIENCE],
+        "software": {SOFTWARE: [software.client_id]},
+        "territories": [world.territory],
+        **issuer,
+    }
+    made = make_settings(urls.app, issuers=[said], **(settings or {}))
     async with serving(made) as (http, database):
-        async with database.unit_of_work() as uow:
-            software = await create_client(uow, name="LRM")
         yield Desk(
             http, database, provider, software, World(database, http, territory=world.territory)
         )

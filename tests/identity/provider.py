@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -22,6 +23,7 @@ from joserfc.jwk import Key, RSAKey
 
 DISCOVERY, KEYS, USERINFO = "/.well-known/openid-configuration", "/keys", "/userinfo"
 AUDIENCE = "snp-broker"
+SOFTWARE = "lrm"  # what the provider calls the software that it gives tokens to
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -99,8 +101,8 @@ class Provider:
         """Sign a token; a claim that is None is left out."""
         now = int(time.time())
         said = {
-            "iss": self.issuer, "sub": "somebody", "aud": AUDIENCE, "iat": now, "exp": now + 120,
-            **claims,
+            "iss": self.issuer, "sub": "somebody", "aud": AUDIENCE, "azp": SOFTWARE,
+            "jti": uuid.uuid4().hex, "iat": now, "exp": now + 120, **claims,
         }  # fmt: skip
         head = {"alg": "RS256", "kid": self.key.kid, "typ": "JWT", **(header or {})}
         return jwt.encode(

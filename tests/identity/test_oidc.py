@@ -4,6 +4,8 @@ import asyncio
 import base64
 import json
 import time
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from types import SimpleNamespace
 from typing import Any
 from uuid import UUID
@@ -11,23 +13,26 @@ from uuid import UUID
 import httpx
 import pytest
 from joserfc.jwk import ECKey, OctKey, RSAKey
+from sqlalchemy import insert, select, update
 
 from service.identity import (
     OPERATOR,
     Identifier,
     Role,
     certify_client,
+    create_client,
     find_grant,
     revoke_client,
     revoke_grant,
 )
 from service.identity.authenticators import oidc
+from service.identity.tables import account_identifiers, clients, grants, spent_tokens
 from service.kernel import events
 from service.kernel.ids import new_id
 from tests.conftest import DatabaseUrls
 from tests.identity.people import Desk, MakeSettings, desk, somebody
-from tests.identity.provider import DISCOVERY, KEYS, Provider
-from tests.support import World, patient, problem
+from tests.identity.provider import DISCOVERY, KEYS, SOFTWARE, Provider
+from tests.support import Caller, World, patient, problem
 
 Body = dict[str, Any]
 
@@ -39,6 +44,10 @@ def refused(answer: httpx.Response, error: str) -> str:
     assert set(body) == {"error", "error_description"}
     assert body["error"] == error
     return str(body["error_description"])
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.rpartition(".")[0].encode()).digest()
 
 
 class Clock:
@@ -63,7 +72,10 @@ async def test_a_person_gets_their_own_right_with_software_that_has_none(hospita
         "access_token", "token_type", "expires_in", "scope", "issued_token_type",
     }  # fmt: skip
     assert answer["issued_token_type"] == "urn:ietf:params:oauth:token-type:access_token"
-    caller = await hospital.caller(token, Role.REGULATOR)
+    caller = Caller(
+        hospital.http, hospital.software, Role.REGULATOR, new_id(), hospital.world.territory
+    )
+    caller.token = answer["access_token"]
     me = (await caller.get("/v1/me")).json()
     assert (me["role"], me["territories"]) == ("regulator", [hospital.world.territory])
     assert (me["client"], me["auth_method"]) == ("LRM", "client_secret")
@@ -190,6 +202,145 @@ async def test_nobody_is_asserted_beside_who_is_proven(hospital: Desk) -> None:
         refused(await hospital.exchange(token, **fields), "invalid_request")
 
 
+# --- where an issuer is believed, of whom it is, and once ---------------------------------------
+
+
+async def test_an_issuer_is_believed_where_the_settings_say_and_nowhere_else(
+    world: World, issuer: Provider, make_settings: MakeSettings, shared_urls: DatabaseUrls
+) -> None:
+    person = somebody(issuer)
+
+    async def answer(**said: Any) -> httpx.Response:
+        async with desk(world, issuer, make_settings, shared_urls, **said) as made:
+            return await made.exchange(issuer.token(sub=person.value))
+
+    async with desk(world, issuer, make_settings, shared_urls) as made:
+        grant_id = await made.grant(person)
+        async with made.database.unit_of_work() as uow:
+            grant = await find_grant(uow, grant_id)
+    assert grant is not None
+    mine, elsewhere = world.territory, str(new_id())
+    refused_ = "not believed"
+    for said in ({"territories": ["36"]}, {"organizations": [elsewhere]}):
+        assert refused_ in refused(await answer(**said), "invalid_scope")
+    for said in (
+        {"territories": ["*"]},
+        {"territories": ["36", mine]},
+        {"organizations": [elsewhere, str(grant.organization_id)]},
+    ):
+        assert (await answer(**said)).status_code == 200, said
+
+
+async def test_a_right_of_several_territories_needs_an_issuer_that_is_believed_in_all(
+    hospital: Desk,
+) -> None:
+    person = somebody(hospital.provider)
+    grant_id = await hospital.grant(person)
+    async with hospital.database.unit_of_work() as uow:
+        both = [hospital.world.territory, "36"]
+        await uow.execute(update(grants).where(grants.c.id == grant_id), {"territories": both})
+    token = hospital.provider.token(sub=person.value)
+    assert "not believed" in refused(await hospital.exchange(token), "invalid_scope")
+    await hospital.grant(person)  # one that it is believed for is picked, not hidden by the other
+    assert (await hospital.exchange(token)).status_code == 200
+
+
+@pytest.mark.parametrize("azp", ["other", None, "", ["lrm"], 7, "third"])
+async def test_a_token_is_brought_by_the_software_that_it_was_given_to(
+    world: World, issuer: Provider, make_settings: MakeSettings, shared_urls: DatabaseUrls, azp: Any
+) -> None:
+    person = somebody(issuer)
+    async with desk(world, issuer, make_settings, shared_urls) as made:
+        await made.grant(person)
+        token = issuer.token(sub=person.value, azp=azp)
+        assert "other software" in refused(await made.exchange(token), "invalid_request")
+        assert (await made.exchange(issuer.token(sub=person.value))).status_code == 200
+        # Software of ours that the issuer gave nothing to.
+        async with made.database.unit_of_work() as uow:
+            made.software = await create_client(uow, name="another")
+        token = issuer.token(sub=person.value)
+        assert "other software" in refused(await made.exchange(token), "invalid_request")
+
+
+async def test_another_claim_may_name_the_software(
+    world: World, issuer: Provider, make_settings: MakeSettings, shared_urls: DatabaseUrls
+) -> None:
+    person = somebody(issuer)
+    async with desk(
+        world, issuer, make_settings, shared_urls, software_claim="client_id"
+    ) as made:  # RFC 9068
+        await made.grant(person)
+        refused(await made.exchange(issuer.token(sub=person.value)), "invalid_request")
+        token = issuer.token(sub=person.value, azp=None, client_id="lrm")
+        assert (await made.exchange(token)).status_code == 200
+
+
+async def test_a_token_is_exchanged_once_by_whichever_process(
+    world: World, issuer: Provider, make_settings: MakeSettings, shared_urls: DatabaseUrls
+) -> None:
+    person = somebody(issuer)
+    async with desk(world, issuer, make_settings, shared_urls) as one:
+        await one.grant(person)
+        said = {SOFTWARE: [one.software.client_id]}
+        async with desk(world, issuer, make_settings, shared_urls, software=said) as two:
+            two.software = one.software
+            token = issuer.token(sub=person.value)
+            refused(await one.exchange(token, "role:manager"), "invalid_scope")  # not used by that
+            answers = await asyncio.gather(
+                *(desk_.exchange(token) for desk_ in (one, two) for _ in range(5))
+            )
+            assert sorted(answer.status_code for answer in answers) == [200] + [400] * 9
+            for desk_ in (one, two):
+                told = refused(await desk_.exchange(token), "invalid_request")
+                assert "exchanged already" in told
+            head, claims, signature = token.split(".")
+            refused(await one.exchange(f"{head}.{claims}.{signature}="), "invalid_request")
+            nameless = issuer.token(sub=person.value, jti=None, iat=int(time.time()) - 1)
+            assert (await two.exchange(nameless)).status_code == 200
+            refused(await one.exchange(nameless), "invalid_request")
+
+
+async def test_what_expired_long_ago_is_not_kept(hospital: Desk) -> None:
+    person = somebody(hospital.provider)
+    await hospital.grant(person)
+    now = datetime.now(UTC)
+    old = [(new_id().bytes, now - timedelta(hours=2)), (new_id().bytes, now - timedelta(minutes=5))]
+    async with hospital.database.unit_of_work() as uow:
+        for digest, ends_at in old:
+            await uow.execute(insert(spent_tokens), {"digest": digest, "ends_at": ends_at})
+    token = hospital.provider.token(sub=person.value)
+    assert (await hospital.exchange(token)).status_code == 200
+    async with hospital.database.unit_of_work() as uow:
+        kept = set((await uow.execute(select(spent_tokens.c.digest))).scalars())
+    assert {digest for digest, _ in old} & kept == {old[1][0]}
+    assert _digest(token) in kept
+
+
+async def test_a_sign_in_on_a_read_only_server_writes_nothing(
+    world: World, issuer: Provider, make_settings: MakeSettings, shared_urls: DatabaseUrls
+) -> None:
+    person = somebody(issuer)
+    async with desk(world, issuer, make_settings, shared_urls) as open_:
+        await open_.grant(person)
+        spent = issuer.token(sub=person.value)
+        assert (await open_.exchange(spent)).status_code == 200
+    async with desk(
+        world, issuer, make_settings, shared_urls, {"read_only": True}
+    ) as closed:
+        assert "already" in refused(await closed.exchange(spent), "invalid_request")
+        fresh = issuer.token(sub=person.value)
+        assert (await closed.exchange(fresh)).status_code == 200
+    async with world.database.unit_of_work() as uow:
+        named = account_identifiers.c
+        account = select(named.account_id).where(named.value == person.value)
+        told = await events.history(uow, (await uow.execute(account)).scalar_one())
+        assert [event.type for event in told] == ["account.opened", "account.signed_in"]
+        used = select(clients.c.last_used_at).where(clients.c.id == closed.software.client_id)
+        assert (await uow.execute(used)).scalar_one() is None
+        noted = select(spent_tokens.c.digest).where(spent_tokens.c.digest == _digest(fresh))
+        assert (await uow.execute(noted)).first() is None
+
+
 # --- tokens that prove nobody -------------------------------------------------------------------
 
 
@@ -210,6 +361,7 @@ def _forged(provider: Provider, subject: str) -> dict[str, str]:
         "expired": provider.token(sub=subject, exp=now - 120),
         "without end": provider.token(sub=subject, exp=None),
         "an end that is none": provider.token(sub=subject, exp="tomorrow"),
+        "an end that never comes": provider.token(sub=subject, exp=10**15),
         "not yet": provider.token(sub=subject, nbf=now + 120),
         "made in the future": provider.token(sub=subject, iat=now + 120),
         "another audience": provider.token(sub=subject, aud="account"),
@@ -298,8 +450,8 @@ async def test_another_claim_may_hold_the_national_number(
 async def test_keys_are_asked_for_once_however_many_come_first(hospital: Desk) -> None:
     person = somebody(hospital.provider)
     await hospital.grant(person)
-    token = hospital.provider.token(sub=person.value)
-    answers = await asyncio.gather(*(hospital.exchange(token) for _ in range(20)))
+    tokens = [hospital.provider.token(sub=person.value) for _ in range(20)]
+    answers = await asyncio.gather(*map(hospital.exchange, tokens))
     assert {answer.status_code for answer in answers} == {200}
     assert (hospital.provider.asked(DISCOVERY), hospital.provider.asked(KEYS)) == (1, 1)
 
@@ -394,13 +546,13 @@ async def test_known_keys_outlast_an_issuer_that_is_down_for_a_day(
     clock, provider = Clock(monkeypatch), hospital.provider
     person = somebody(provider)
     await hospital.grant(person)
-    token = provider.token(sub=person.value)
-    assert (await hospital.exchange(token)).status_code == 200
+    tokens = [provider.token(sub=person.value) for _ in range(3)]
+    assert (await hospital.exchange(tokens[0])).status_code == 200
     provider.stop()
     clock.now += 23 * 3600
-    assert (await hospital.exchange(token)).status_code == 200
+    assert (await hospital.exchange(tokens[1])).status_code == 200
     clock.now += 2 * 3600
-    _later(await hospital.exchange(token))
+    _later(await hospital.exchange(tokens[2]))
 
 
 async def test_a_new_key_of_an_issuer_that_is_down_is_asked_for_later(

@@ -46,8 +46,8 @@ def told(number: str, *exercises: Any, sub: str = "f:1:2") -> dict[str, Any]:
 
 def signed_in(desk: Desk, number: str, *exercises: Any, **claims: Any) -> str:
     """The access token of somebody who signed in at Pro Santé Connect."""
-    said = {"sub": "f:1:2", "azp": "snp-broker", "aud": None, "acr": "eidas1", **claims}
-    token = desk.provider.token(jti=new_id().hex, **said)
+    said = {"sub": "f:1:2", "aud": None, "acr": "eidas1", **claims}
+    token = desk.provider.token(**said)
     desk.provider.tell(token, told(number, *exercises))
     return token
 

@@ -10,7 +10,10 @@ from pydantic_settings import SettingsError
 from service.kernel.settings import Settings
 from service.sentences import sentence
 
-HOSPITAL = {"name": "chu", "issuer": "https://sso.chu.example", "audience": ["snp-broker"]}
+HOSPITAL = {
+    "name": "chu", "issuer": "https://sso.chu.example", "audience": ["snp-broker"],
+    "software": {"lrm": ["019a0000-0000-7000-8000-000000000001"]}, "territories": ["36"],
+}  # fmt: skip
 PSC = {**HOSPITAL, "name": "psc", "kind": "psc", "issuer": "https://psc.example", "acr": ["eidas1"]}
 
 
@@ -50,12 +53,21 @@ def test_issuers_are_a_json_list(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"name": "asserted"}, "asserted"),
         ({"kind": "psc"}, "eidas1"),
         ({"secret": "x"}, "secret"),
+        ({"territories": []}, "territories"),
+        ({"territories": None}, "territories"),
+        ({"territories": ["*", "36"]}, "territories"),
+        ({"organizations": ["chu"]}, "organizations"),
+        ({"software": {}}, "software"),
+        ({"software": None}, "software"),
+        ({"software": {"lrm": []}}, "software"),
+        ({"software": {"lrm": ["lrm"]}}, "software"),
     ],
 )
 def test_an_issuer_that_could_not_be_trusted_is_refused_at_start(
     monkeypatch: pytest.MonkeyPatch, changed: dict[str, Any], word: str
 ) -> None:
-    sentence = told(monkeypatch, issuers=json.dumps([{**HOSPITAL, **changed}]))
+    kept = {name: value for name, value in {**HOSPITAL, **changed}.items() if value is not None}
+    sentence = told(monkeypatch, issuers=json.dumps([kept]))
     assert sentence.startswith("Wrong settings: SNP_ISSUERS (0")
     assert word in sentence
 

@@ -7,7 +7,7 @@
 | `oidc` | a person | a token of an OpenID Connect issuer |
 | `psc` | a health professional | the same, and what Pro Santé Connect says of them |
 
-What they prove is a `Principal` (software) and a `ProvenPerson`. What these may do is not theirs
+What they prove is a `Principal` (software) and a `ProvenPerson` (of a `SubjectToken`). What these may do is not theirs
 to say: that is in grants. Which ones there are is in the settings.
 """
 
@@ -17,7 +17,7 @@ from service.identity.authenticators import certificates, credentials, psc
 from service.identity.authenticators.certificates import Certificate
 from service.identity.authenticators.oidc import Issuer, issuer_of
 from service.identity.domain import ClientRefused, Principal, SubjectTokenRefused
-from service.identity.people import ProvenPerson
+from service.identity.people import SubjectToken
 from service.kernel.db import UnitOfWork
 from service.kernel.settings import Settings
 
@@ -52,8 +52,8 @@ class Authenticators:
             raise ClientRefused("This certificate is not that client's.")
         return found
 
-    async def person(self, token: str) -> ProvenPerson:
-        """Return the person whom a token of a known issuer proves.
+    async def subject(self, token: str, software: Principal) -> SubjectToken:
+        """Return whom a token of a known issuer proves, brought by the software it was given to.
 
         Refusals: `invalid_request` (says why), `issuer-unavailable`.
         """
@@ -62,7 +62,7 @@ class Authenticators:
             raise SubjectTokenRefused(
                 detail="Its issuer is not one whose tokens are accepted here."
             )
-        return await issuer.person(token)
+        return await issuer.prove(token, software.client_id)
 
 
 __all__ = ["Authenticators", "Certificate"]

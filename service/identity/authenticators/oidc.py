@@ -10,8 +10,11 @@ import ssl
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import cache
+from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import httpx
 import orjson
@@ -22,7 +25,7 @@ from joserfc.jwk import JWKRegistry, Key, KeySet, RSAKey
 from joserfc.util import urlsafe_b64decode
 
 from service.identity.domain import IssuerUnavailable, SubjectTokenRefused
-from service.identity.people import IdentifierInvalid, ProvenPerson, identifier
+from service.identity.people import IdentifierInvalid, ProvenPerson, SubjectToken, identifier
 from service.kernel.settings import IssuerSettings, is_safe_url
 
 _KEYS_SECONDS, _STALE_SECONDS = 3600, 24 * 3600
@@ -74,9 +77,24 @@ class Issuer:
         self._userinfo_endpoint: object = None
         self._asking = asyncio.Lock()
 
-    async def person(self, token: str) -> ProvenPerson:
-        """Return the person whom a token proves. Refusals: `invalid_request`, `issuer-...`."""
-        claims = await self.verify(token)
+    async def prove(self, token: str, software: UUID) -> SubjectToken:
+        """Return whom a token proves that was given to this software of ours.
+
+        Refusals: `invalid_request`, `issuer-unavailable`.
+        """
+        claims = await self.verify(token, software)
+        # What was signed names a token: with its `jti`, if it has one, and in one writing only.
+        signed, _, _ = token.rpartition(".")
+        return SubjectToken(
+            await self.person(token, claims),
+            digest=sha256(signed.encode()).digest(),
+            ends_at=self._end(claims),
+            territories=self.settings.territories,
+            organizations=self.settings.organizations,
+        )
+
+    async def person(self, token: str, claims: Mapping[str, Any]) -> ProvenPerson:
+        """Return the person whom a verified token proves."""
         value = text(claims, self.settings.identifier_claim)
         if value is None:
             raise SubjectTokenRefused(detail="It does not say who the person is.")
@@ -94,11 +112,25 @@ class Issuer:
             acr=text(claims, "acr"),
         )
 
-    async def verify(self, token: str) -> dict[str, Any]:
-        """Return the claims of a token that is this issuer's, for us, now, and strong enough."""
+    async def verify(self, token: str, software: UUID) -> dict[str, Any]:
+        """Return the claims of a token that is this issuer's, for us, now, and strong enough.
+
+        And that it gave to this software: stolen from one, it is worth nothing with another.
+        """
         claims = await self._signed(token)
         self._check(claims)
+        given_to = text(claims, self.settings.software_claim) or ""
+        if software not in self.settings.software.get(given_to, ()):
+            raise SubjectTokenRefused(detail="It was given to other software than this.")
         return claims
+
+    def _end(self, claims: Mapping[str, Any]) -> datetime:
+        """Return when a token is worth nothing more, even where clocks differ."""
+        try:
+            ends_at = datetime.fromtimestamp(claims["exp"], UTC)
+            return ends_at + timedelta(seconds=self.settings.leeway_seconds)
+        except (OverflowError, ValueError, OSError):
+            raise SubjectTokenRefused(detail="What it says in exp is missing or wrong.") from None
 
     async def _signed(self, token: str) -> dict[str, Any]:
         """Return the claims of a JWT that this issuer signed."""
