@@ -67,7 +67,7 @@ ROLES: Mapping[Role, tuple[str, str]] = {
     ),
     Role.DOCTOR: (
         "médecin effecteur",
-        "Publishes their own slots, sees who comes, reports; acts for one practitioner.",
+        "Publishes their own slots, sees who comes, reports; says who acts for them (`delegate`).",
     ),
     Role.DELEGATE: (
         "secrétaire, délégataire",

@@ -22,7 +22,7 @@ from service.kernel.settings import Settings
 
 if TYPE_CHECKING:
     from service.directory import Organization
-    from service.identity import GrantEntry, Role
+    from service.identity import Account, GrantEntry, Identifier, Role
     from service.kernel.db import Database, UnitOfWork
     from service.retention import Done
 
@@ -41,6 +41,8 @@ app.add_typer(keys, name="keys")
 app.add_typer(clients, name="clients")
 grants = typer.Typer(help="The rights of people: who may do what, where.", no_args_is_help=True)
 app.add_typer(grants, name="grants")
+people = typer.Typer(help="People who have rights.", no_args_is_help=True)
+app.add_typer(people, name="people")
 sessions = typer.Typer(help="Sessions: weekly slots of doctors.", no_args_is_help=True)
 app.add_typer(sessions, name="sessions")
 entries = typer.Typer(help="The directory: look into it, import.", no_args_is_help=True)
@@ -382,11 +384,19 @@ def certify_client(
 # --- rights of people -----------------------------------------------------------------------------
 
 
+_PERSON = "SYSTEM|NUMBER: rpps|10005681340, sas|UUID, https://issuer|sub."
+
+
+def _identifier(person: str) -> "Identifier":
+    from service import identity
+
+    system, _, value = person.partition("|")
+    return identity.identifier(system, value, check_key=Settings().rpps_check == "luhn")
+
+
 @grants.command("give")
 def give_grant(
-    person: Annotated[
-        str, typer.Option(help="SYSTEM|NUMBER: rpps|10005681340, sas|UUID, https://issuer|sub.")
-    ],
+    person: Annotated[str, typer.Option(help=_PERSON)],
     role: Annotated[str, typer.Option(help="regulator, osnp, doctor, manager, ...")],
     organization: Annotated[UUID, typer.Option(help="Id of the organization.")],
     family_name: Annotated[str | None, typer.Option(help="For lists and traces.")] = None,
@@ -408,10 +418,8 @@ def give_grant(
     from service import grants, identity
 
     granted = _role(role)
-    system, _, value = person.partition("|")
-    found = identity.identifier(system, value, check_key=Settings().rpps_check == "luhn")
     draft = grants.GrantDraft(
-        person=grants.Named(found, family_name, given_name),
+        person=grants.Named(_identifier(person), family_name, given_name),
         role=granted,
         organization_id=organization,
         territories=tuple(territory or ()),
@@ -427,14 +435,21 @@ def give_grant(
 def list_grants(
     territory: Annotated[str | None, typer.Option(help="Such as 36. Default: all.")] = None,
     role: Annotated[str | None, typer.Option(help="Such as regulator. Default: all.")] = None,
+    person: Annotated[str | None, typer.Option(help=f"{_PERSON} Default: all.")] = None,
 ) -> None:
     """List rights in force or to come, of people and of software, newest first."""
     from service import grants, identity
     from service.kernel.paging import MAX_LIMIT, PageRequest
 
-    wanted = {"territory": territory, "role": None if role is None else _role(role)}
+    wanted: dict[str, object] = {
+        "territory": territory,
+        "role": None if role is None else _role(role),
+    }
+    whose = None if person is None else _identifier(person)
 
     async def work(uow: "UnitOfWork") -> "list[GrantEntry]":
+        if whose is not None:
+            wanted["account"] = (await _account(uow, whose)).id
         found: list[GrantEntry] = []
         cursor = None
         while True:
@@ -456,6 +471,28 @@ def revoke_grant(grant_id: UUID) -> None:
 
     _in_database(lambda uow: grants.revoke(uow, identity.OPERATOR, grant_id))
     typer.echo(f"Grant {grant_id} is revoked.")
+
+
+@people.command("close")
+def close_person(person: Annotated[str, typer.Argument(help=_PERSON)]) -> None:
+    """Stop a person at once: revoke all their rights, with effect on their next request."""
+    from service import grants, identity
+
+    whose = _identifier(person)
+
+    async def work(uow: "UnitOfWork") -> int:
+        return await grants.stop(uow, identity.OPERATOR, (await _account(uow, whose)).id)
+
+    typer.echo(f"{_in_database(work)} rights are revoked.")
+
+
+async def _account(uow: "UnitOfWork", whose: "Identifier") -> "Account":
+    from service import identity
+
+    found = await identity.find_account(uow, whose)
+    if found is None:
+        raise Refused("Nobody here has this number: `snp grants list` shows who there is.")
+    return found
 
 
 def _granted(grant: "GrantEntry") -> tuple[str, ...]:

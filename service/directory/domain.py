@@ -103,6 +103,13 @@ class ForeignOrganization(Forbidden):
     title = "This organization is not yours."
 
 
+class StandingNotYours(Forbidden):
+    """What kind an organization is, and whose member, decides who gives rights there."""
+
+    code = "standing-not-yours"
+    title = "The kind of an organization and its communities are changed by managers of the SAS."
+
+
 class AlreadyListed(Conflict):
     """The national identifier is already in the directory."""
 
@@ -253,6 +260,13 @@ def check_territory(author: Author, *territories: str) -> None:
         return
     if author.role is not Role.MANAGER or not set(territories) <= set(author.territories):
         raise ForeignTerritory
+
+
+def check_standing(author: Author) -> None:
+    """Let whoever writes, of managers those of a SAS, say what an organization is, and whose."""
+    manages = isinstance(author, Actor) and author.role is Role.MANAGER
+    if manages and author.organization_type != OrganizationType.SAS:
+        raise StandingNotYours
 
 
 def check_place(author: Author, organization_id: UUID, territory: str) -> None:

@@ -27,6 +27,7 @@ from service.directory.domain import (
     check_keys,
     check_place,
     check_position,
+    check_standing,
     check_territory,
     grant_communities,
     placed,
@@ -152,10 +153,12 @@ async def create_organization(
 ) -> Organization:
     """List an organization; `keys` says whether its FINESS must end with its key.
 
-    Refusals: `foreign-territory`, `directory-invalid` (unknown territory, not a CPTS, wrong key),
-    `already-listed`.
+    Refusals: `foreign-territory`, `standing-not-yours` (a SAS), `directory-invalid` (unknown
+    territory, not a CPTS, wrong key), `already-listed`.
     """
     check_territory(author, draft.territory)
+    if draft.type == OrganizationType.SAS:
+        check_standing(author)
     _refuse(
         *(check_keys({"finess": draft.finess}) if keys else ()),
         *await _no_territory(uow, draft.territory),
@@ -181,7 +184,8 @@ async def amend_organization(
     """Change some members; its callers' grants follow its type and communities.
 
     Nothing changed is no new version. Refusals: `organization-not-found`, `foreign-territory`,
-    `version-mismatch`, `community-in-use`, `directory-invalid`, `already-listed`.
+    `standing-not-yours`, `version-mismatch`, `community-in-use`, `directory-invalid`,
+    `already-listed`.
     """
     before = await ORGANIZATIONS.lock(uow, organization_id)
     if before is None:
@@ -192,6 +196,9 @@ async def amend_organization(
     changed = changed_members(before, after)
     if not changed:
         return before
+    standing = {"type", "cpts_ids"} & set(changed)
+    if standing:
+        check_standing(author)
     if before.type == OrganizationType.CPTS and "type" in changed:
         await _refuse_members(uow, organization_id)
     _refuse(
@@ -199,7 +206,7 @@ async def amend_organization(
         *(await _no_communities(uow, after.cpts_ids) if "cpts_ids" in changed else ()),
     )
     await ORGANIZATIONS.amend(uow, organization_id, after)
-    if {"type", "cpts_ids"} & set(changed):
+    if standing:
         await follow_organization(uow, organization_id, after.type, grant_communities(after))
     await _tell(
         uow, author, "organization.amended", organization_id, after.territory, changed=changed

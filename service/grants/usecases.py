@@ -6,7 +6,6 @@ from uuid import UUID
 
 from service import directory, identity
 from service.directory import (
-    ForeignTerritory,
     Organization,
     OrganizationNotFound,
     Practitioner,
@@ -20,31 +19,32 @@ from service.grants.domain import (
     GrantExists,
     GrantNotFound,
     OwnGrant,
-    RoleNotYours,
+    PersonNotFound,
     broken_rules,
+    check_giver,
+    check_named,
+    check_taker,
+    concerns,
+    home,
     is_oneself,
-    may_give,
-    may_revoke,
 )
 from service.identity import Account, Actor, GrantEntry, GrantInvalid, Role
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import FieldError
 from service.kernel.events import Origin
-from service.kernel.paging import Page, PageRequest
+from service.kernel.paging import MAX_LIMIT, Page, PageRequest
 
 
 async def give(uow: UnitOfWork, author: Author, draft: GrantDraft) -> GrantEntry:
     """Give a person a role for an organization; who was not known gets an account.
 
-    In force from now on, and for a year, unless the draft says otherwise. Refusals:
-    `role-not-yours-to-give`, `foreign-territory`, `own-grant`, `grant-invalid`, `grant-exists`.
+    In force from now on, and for a year, unless the draft says otherwise. Refusals: those of
+    `check_giver`, `giver-unnamed`, `own-grant`, `grant-invalid`, `grant-exists`.
     """
-    if not may_give(author, draft.role):
-        raise RoleNotYours
     organization, practitioners = await _named(uow, draft)
     territories = draft.territories or (organization.territory,)
-    of_practitioners = {practitioner.territory for practitioner in practitioners}
-    _check_home(author, {organization.territory, *territories, *of_practitioners})
+    check_giver(author, draft, organization, {organization.territory, *territories})
+    check_named(author)
     account = await identity.open_account(
         uow,
         _origin(author),
@@ -56,7 +56,8 @@ async def give(uow: UnitOfWork, author: Author, draft: GrantDraft) -> GrantEntry
     if is_oneself(author, account):
         raise OwnGrant
     now = await uow.now()
-    broken = [*broken_rules(draft, account, organization, practitioners, now)]
+    working_here = await _working_at(uow, organization, practitioners)
+    broken = [*broken_rules(draft, account, organization, practitioners, working_here, now)]
     broken += await _unknown_territories(uow, territories)
     if broken:
         raise GrantInvalid(*broken)
@@ -97,6 +98,16 @@ async def _named(uow: UnitOfWork, draft: GrantDraft) -> tuple[Organization, list
     return organization, practitioners
 
 
+async def _working_at(
+    uow: UnitOfWork, organization: Organization, practitioners: Sequence[Practitioner]
+) -> set[UUID]:
+    """Return who of some practitioners works at a place of the organization."""
+    theirs = [location_id for one in practitioners for location_id in one.location_ids]
+    places = (await directory.places(uow, theirs)).values() if theirs else ()
+    here = (place for place in places if place.organization_id == organization.id)
+    return {practitioner_id for place in here for practitioner_id in place.practitioner_ids}
+
+
 async def _unknown_territories(uow: UnitOfWork, codes: Sequence[str]) -> list[FieldError]:
     unknown = []
     for n, code in enumerate(codes):
@@ -109,7 +120,12 @@ async def _unknown_territories(uow: UnitOfWork, codes: Sequence[str]) -> list[Fi
 
 async def _refuse_twice(uow: UnitOfWork, draft: GrantDraft, account: Account) -> None:
     """Of two grants alike, no scope could name one."""
-    alike = {"account": account.id, "role": draft.role, "organization": draft.organization_id}
+    alike = {
+        "account": account.id,
+        "role": draft.role,
+        "organization": draft.organization_id,
+        "acting_for": list(draft.practitioner_ids) or None,
+    }
     for grant in await identity.list_grants(uow, alike, limit=1):
         raise GrantExists(grant_id=grant.id)
 
@@ -117,8 +133,7 @@ async def _refuse_twice(uow: UnitOfWork, draft: GrantDraft, account: Account) ->
 async def read(uow: UnitOfWork, author: Author, grant_id: UUID) -> GrantEntry:
     """Return a grant that concerns the caller. Refusals: `grant-not-found`."""
     grant = await identity.find_grant(uow, grant_id)
-    home = _home(author)
-    if grant is None or (home is not None and not home & set(grant.territories)):
+    if grant is None or not concerns(author, grant):
         raise GrantNotFound
     return grant
 
@@ -126,40 +141,48 @@ async def read(uow: UnitOfWork, author: Author, grant_id: UUID) -> GrantEntry:
 async def list_all(
     uow: UnitOfWork, author: Author, wanted: Mapping[str, Any], page: PageRequest
 ) -> Page[GrantEntry]:
-    """Return the grants in the caller's territories, now and to come, newest first."""
-    home, keys = _home(author), page.after(UUID)
-    given = {
-        **wanted,
-        "mine": sorted(home) if home is not None else None,
-        "before": keys[0] if keys else None,
-    }
+    """Return the grants that concern the caller, now and to come, newest first."""
+    keys = page.after(UUID)
+    given = {**wanted, **_mine(author), "before": keys[0] if keys else None}
     found = await identity.list_grants(uow, given, limit=page.limit + 1)
     return page.page(found, lambda grant: [str(grant.id)])
+
+
+def _mine(author: Author) -> dict[str, Any]:
+    """Return the filters that leave what `concerns` somebody."""
+    if isinstance(author, Actor) and author.role is Role.DOCTOR:
+        return {"delegated_by": list(author.practitioner_ids)}
+    here = home(author)
+    return {"mine": sorted(here) if here is not None else None}
 
 
 async def revoke(uow: UnitOfWork, author: Author, grant_id: UUID) -> None:
     """Revoke a grant, with effect on the next request; revoked already, it stays so.
 
-    Refusals: `grant-not-found`, `role-not-yours-to-give`, `foreign-territory` (it reaches further).
+    Refusals: `grant-not-found`, and those of `check_taker`.
     """
     grant = await read(uow, author, grant_id)
-    if not may_revoke(author, grant.role):
-        raise RoleNotYours
-    _check_home(author, set(grant.territories))
+    check_taker(author, grant)
     await identity.revoke_grant(uow, _origin(author), grant_id)
 
 
-def _home(author: Author) -> set[str] | None:
-    """Return the territories that somebody keeps; None for the whole country."""
-    if isinstance(author, Actor) and author.role is not Role.ADMIN:
-        return set(author.territories)
-    return None
+async def stop(uow: UnitOfWork, author: Author, account_id: UUID) -> int:
+    """Revoke all rights of a person, or none; return how many. Their next request is refused.
 
-
-def _check_home(author: Author, territories: set[str]) -> None:
-    home = _home(author)
-    if home is not None and not territories <= home:
-        raise ForeignTerritory
+    Refusals: `person-not-found` if none concerns the caller; those of `check_taker` if any is not
+    the caller's to revoke.
+    """
+    await identity.lock_account(uow, account_id)
+    theirs = {"account": account_id}
+    if not await identity.list_grants(uow, {**theirs, **_mine(author)}, limit=1):
+        raise PersonNotFound
+    count = 0
+    while found := await identity.list_grants(uow, theirs, limit=MAX_LIMIT):
+        for grant in found:
+            check_taker(author, grant)
+            await identity.revoke_grant(uow, _origin(author), grant.id)
+        count += len(found)
+    return count
 
 
 def _origin(author: Author) -> Origin:

@@ -65,9 +65,10 @@ AGGREGATES_ONLY = frozenset({Role.ANALYST})
 # What a role may see inside an operation is decided by the rooms, in SQL.
 PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "identity.me": EVERYONE,
-    "grants.give": frozenset({Role.MANAGER, Role.ADMIN}),
-    "grants.list": frozenset({Role.MANAGER, Role.ADMIN}),
-    "grants.revoke": frozenset({Role.MANAGER, Role.ADMIN}),
+    "grants.give": frozenset({Role.MANAGER, Role.ADMIN, Role.DOCTOR}),
+    "grants.list": frozenset({Role.MANAGER, Role.ADMIN, Role.DOCTOR}),
+    "grants.revoke": frozenset({Role.MANAGER, Role.ADMIN, Role.DOCTOR}),
+    "grants.stop": frozenset({Role.MANAGER, Role.ADMIN}),
     "directory.list_territories": EVERYONE,
     "directory.read_territory": EVERYONE,
     "directory.list_organizations": DIRECTORY_READERS,

@@ -20,6 +20,7 @@ from sqlalchemy import (
     delete,
     exists,
     func,
+    literal_column,
     or_,
     select,
     text,
@@ -278,6 +279,7 @@ class GrantEntry:
     client: GrantHolder | None
     role: Role
     organization_id: UUID
+    cpts_ids: tuple[UUID, ...]
     territories: tuple[str, ...]
     practitioner_ids: tuple[UUID, ...]
     valid_from: datetime
@@ -300,6 +302,7 @@ _ENTRY = select(
     _c.name,
     _g.role,
     _g.organization_id,
+    _g.cpts_ids,
     _g.territories,
     _g.practitioner_ids,
     _g.valid_from,
@@ -313,6 +316,16 @@ _FILTERS: Mapping[str, ColumnElement[bool]] = {
     "role": _g.role == bind("role", Text),
     "organization": _g.organization_id == bind("organization", Uuid),
     "account": _g.account_id == bind("account", Uuid),
+    # Of two grants for the same work, one for a doctor in common, or for the whole organization.
+    "acting_for": or_(
+        _g.practitioner_ids.bool_op("&&")(uuids("acting_for")),
+        func.cardinality(_g.practitioner_ids) == 0,
+    ),
+    "delegated_by": and_(
+        _g.account_id.is_not(None),
+        _g.role == literal_column(f"'{Role.DELEGATE}'"),
+        _g.practitioner_ids.bool_op("&&")(uuids("delegated_by")),
+    ),
     "before": _g.id < bind("before", Uuid),
 }
 
@@ -348,6 +361,7 @@ def _entry(row: Any) -> GrantEntry:
         client=GrantHolder(row["client_id"], row["name"]) if row["client_id"] else None,
         role=Role(row["role"]),
         organization_id=row["organization_id"],
+        cpts_ids=tuple(row["cpts_ids"]),
         territories=tuple(row["territories"]),
         practitioner_ids=tuple(row["practitioner_ids"]),
         valid_from=row["valid_from"],
@@ -411,6 +425,14 @@ async def spend(uow: UnitOfWork, token: SubjectToken) -> bool:
 async def is_unspent(uow: UnitOfWork, token: SubjectToken) -> bool:
     """Tell whether a token was not exchanged yet."""
     return (await uow.single(_SPENT, {"digest": token.digest})).first() is None
+
+
+_LOCK_BY_ID = select(_a.id).where(_a.id == bind("account", Uuid)).with_for_update(key_share=True)
+
+
+async def lock_account_by_id(uow: UnitOfWork, account_id: UUID) -> None:
+    """Let who gives this person a right wait for this transaction's end."""
+    await uow.execute(_LOCK_BY_ID, {"account": account_id})
 
 
 async def add_account(

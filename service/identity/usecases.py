@@ -79,11 +79,12 @@ async def issue_token(
 ) -> IssuedToken:
     """Give proven software a short token of one of its own grants.
 
-    `scope` may pick among several grants: `role:<role>` and `organization:<id>`, space separated.
+    `scope` may pick among several grants: `role:<role>`, `organization:<id>` and, of delegates,
+    `practitioner:<id>`, space separated.
     `person` is who the software says is acting: kept as asserted, not proven. Refusals:
     `invalid_scope`.
     """
-    words = _words(scope, "role", "organization")
+    words = _words(scope, "role", "organization", "practitioner")
     grant = _pick(await repository.live_grants(uow, software.client_id), words)
     asserted = {"proof": ASSERTED, **person} if person else None
     return _issued(tokens, software, grant, asserted)
@@ -106,7 +107,7 @@ async def exchange_token(
     when nothing is written. Refusals: `invalid_scope`, `invalid_request`.
     """
     person = subject.person
-    words = _words(scope, "role", "organization", "exercise")
+    words = _words(scope, "role", "organization", "practitioner", "exercise")
     grants = await repository.live_grants_of_person(uow, person.identifier)
     if not grants:
         raise ScopeRefused(
@@ -156,7 +157,7 @@ def _words(scope: str, *known: str) -> dict[str, str]:
     return words
 
 
-_PICKED_BY = {"role": "role", "organization": "id", "exercise": "code"}
+_PICKED_BY = {"role": "role", "organization": "id", "practitioner": "id", "exercise": "code"}
 
 
 def _exercise(person: ProvenPerson, wanted: str | None) -> Exercise | None:
@@ -176,12 +177,18 @@ def _pick(grants: Sequence[Grant], words: Mapping[str, str]) -> Grant:
         for grant in grants
         if words.get("role", grant.role) == grant.role
         and words.get("organization", str(grant.organization_id)) == str(grant.organization_id)
+        and words.get("practitioner") in {None, *map(str, grant.practitioner_ids)}
     ]
     if len(wanted) != 1:
-        raise ScopeRefused(
-            grants=[f"role:{g.role} organization:{g.organization_id}" for g in grants]
-        )
+        raise ScopeRefused(grants=[_scope(grant) for grant in grants])
     return wanted[0]
+
+
+def _scope(grant: Grant) -> str:
+    """Return what picks a grant among all of its holder."""
+    acts_for = grant.practitioner_ids[:1] if grant.role is Role.DELEGATE else ()
+    whom = "".join(f" practitioner:{one}" for one in acts_for)
+    return f"role:{grant.role} organization:{grant.organization_id}{whom}"
 
 
 async def certified(uow: UnitOfWork, software: Principal) -> Actor:
@@ -267,6 +274,16 @@ async def open_account(
     return Account(account_id, family_name, given_name, (identifier,))
 
 
+async def find_account(uow: UnitOfWork, identifier: Identifier) -> Account | None:
+    """Return whoever has this identifier; giving them a right waits for the transaction's end."""
+    return await repository.lock_account(uow, identifier)
+
+
+async def lock_account(uow: UnitOfWork, account_id: UUID) -> None:
+    """Let who gives this person a right wait for the transaction's end."""
+    await repository.lock_account_by_id(uow, account_id)
+
+
 async def give_grant(
     uow: UnitOfWork,
     origin: Origin = OPERATOR,
@@ -339,8 +356,9 @@ async def list_grants(
 ) -> list[GrantEntry]:
     """Return grants in force or to come, newest first.
 
-    Filters: `mine` (some of these territories), `territory`, `role`, `organization`, `account`;
-    `before` is the id where the last page ended.
+    Filters: `mine` (some of these territories), `territory`, `role`, `organization`, `account`,
+    `acting_for` (some of these practitioners, or the whole organization), `delegated_by` (people
+    who act for some of these practitioners); `before` is the id where the last page ended.
     """
     return await repository.list_grants(uow, wanted, limit=limit)
 

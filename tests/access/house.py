@@ -5,7 +5,15 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from service.identity import Role, revoke_client
+from service.identity import (
+    OPERATOR,
+    Identifier,
+    Role,
+    give_grant,
+    open_account,
+    revoke_client,
+)
+from service.kernel.ids import new_id
 from tests.access.matrix import DISTANCES, GROUPS
 from tests.support import Caller, World, soon
 
@@ -47,6 +55,9 @@ async def build(world: World) -> House:
     ]
     own = {s.caller.role: s.caller for s in standings if s.distance == "own"}
     revoked = {role: await _revoked(world, caller) for role, caller in own.items()}
+    for standing in standings:  # who gives rights says who they are
+        if standing.caller.role in {Role.MANAGER, Role.ADMIN, Role.DOCTOR}:
+            await standing.caller.sign_in(user_system="urn:x", user_id=standing.distance)
     things, by_role = await _things(world, own)
     return House(standings, revoked, things, by_role)
 
@@ -74,6 +85,20 @@ async def _revoked(world: World, twin: Caller) -> Caller:
     async with world.database.unit_of_work() as uow:
         await revoke_client(uow, caller.secret.client_id)
     return caller
+
+
+async def _above(world: World, admin: Caller) -> UUID:
+    """Return a person whose right is nobody's to take by a request: the administration."""
+    async with world.database.unit_of_work() as uow:
+        account = await open_account(
+            uow, OPERATOR, identifier=Identifier("urn:x", new_id().hex), family_name=None,
+            given_name=None, email=None,
+        )  # fmt: skip
+        await give_grant(
+            uow, account_id=account.id, role=Role.ADMIN, organization_id=admin.organization_id,
+            organization_type="other", territories=[world.territory],
+        )  # fmt: skip
+    return account.id
 
 
 async def _made(caller: Caller, path: str, body: object) -> dict[str, str]:
@@ -141,6 +166,16 @@ async def _things(
     legal_hold = await _made(regulator, "/v1/legal-holds", {"case_id": "x", "reason": "Épreuve"})
     lifted = await regulator.delete(f"/v1/legal-holds/{legal_hold['id']}")
     assert lifted.status_code == 200, lifted.text
+    delegation = await _made(
+        doctor,
+        "/v1/grants",
+        {
+            "person": {"system": "urn:x", "value": "secretary"},
+            "role": "delegate",
+            "organization_id": str(doctor.organization_id),
+            "practitioner_ids": [str(doctor.practitioner_id)],
+        },
+    )
     grants = (await own[Role.MANAGER].get("/v1/grants", params={"role": "admin"})).json()["items"]
     by_role = {}
     for role in GROUPS["pro"]:
@@ -177,6 +212,9 @@ async def _things(
         "session": session["id"],
         "legal_hold": legal_hold["id"],
         "grant": grants[0]["id"],
+        "delegation": delegation["id"],
+        "community": str(own[Role.MANAGER].organization_id),
+        "person": str(await _above(world, own[Role.ADMIN])),
         "absence": by_role["absence", Role.DOCTOR],
     }
     return things, by_role

@@ -47,6 +47,7 @@ _PARTS: Mapping[str, tuple[Role, ...]] = {
     "doctor": (Role.DOCTOR,),
 }
 BOOK, READ_DIRECTORY, KEEP = "reg pro doc", "reg pro doc man ana adm", "man adm"
+GIVE = "man adm doctor"
 ALL = "reg pro doc man ana sas adm"
 NO_TOKEN_NEEDED = frozenset({"identity.token", "health.live", "health.ready"})
 
@@ -87,6 +88,9 @@ HOLDERS = f"{REGULATION} man.own man.near adm.own adm.near"
 YEAR = {"territory": "{territory}", "from": "2022-01-01", "to": "2023-01-01"}
 STALE = (412,)
 
+_RIGHT = {
+    "person": {"system": "urn:x", "value": "{call}"}, "valid_until": "2000-01-01T00:00:00Z",
+}  # fmt: skip
 _SLOT_BODY = {
     "practitioner_id": "{practitioner}",
     "location_id": "{location}",
@@ -97,15 +101,30 @@ _SLOT_BODY = {
 MATRIX = (
     Row("identity.me", ALL),
     # --- rights: kept at home; that of the administration is nobody's to take --------------------
-    Row("grants.list", KEEP, "man.own man.near adm", listed="{grant}", query={"role": "admin"}),
     Row(
-        "grants.give", KEEP, "man.own man.near adm", (422,), 403,
+        "grants.list", GIVE, "man.own man.near adm", listed="{grant}", query={"role": "admin"},
+    ),
+    Row(
+        "grants.list", GIVE, "man.own man.near adm doc.own", listed="{delegation}",
+        query={"role": "delegate"},
+    ),
+    Row(
+        "grants.give", GIVE, "adm", (422,), 403,
+        body={**_RIGHT, "role": "professional", "organization_id": "{organization}"},
+    ),
+    Row(
+        "grants.give", GIVE, "man.own adm", (422,), 403,
+        body={**_RIGHT, "role": "professional", "organization_id": "{community}"},
+    ),
+    Row(
+        "grants.give", GIVE, "doc.own", (422,), 403,
         body={
-            "person": {"system": "rpps", "value": "{rpps}"}, "role": "pharmacist",
-            "organization_id": "{organization}", "valid_until": "2000-01-01T00:00:00Z",
+            **_RIGHT, "role": "delegate", "organization_id": "{organization}",
+            "practitioner_ids": ["{practitioner}"],
         },
     ),
-    Row("grants.revoke", KEEP, "man.own man.near adm", (403,), path={"grant_id": "{grant}"}),
+    Row("grants.revoke", GIVE, "man.own man.near adm", (403,), path={"grant_id": "{grant}"}),
+    Row("grants.stop", KEEP, "man.own man.near adm", (403,), path={"account_id": "{person}"}),
     # --- traces: those of the own territories -----------------------------------------------------
     Row(
         "audit.list", KEEP, "man.own man.near adm", listed="{booking}",

@@ -141,13 +141,13 @@ async def test_an_amendment_is_a_merge_patch(world: World) -> None:
 
 
 async def test_grants_follow_the_type_and_the_communities(world: World) -> None:
-    manager = await world.manager()
+    manager, boss = await world.manager(), await admin(world)
     pharmacist = await world.pharmacist()
     path = f"/v1/organizations/{pharmacist.organization_id}"
     assert (await manager.patch(path, {"name": "Autre nom"})).status_code == 200
     assert (await pharmacist.get("/v1/me")).status_code == 200
     joined = {"cpts_ids": [str(manager.organization_id)], "type": "other"}
-    assert (await manager.patch(path, joined)).status_code == 200
+    assert (await boss.patch(path, joined)).status_code == 200
     problem(await pharmacist.get("/v1/me"), 401, "grant-ended")
     await pharmacist.sign_in()
     me = (await pharmacist.get("/v1/me")).json()
@@ -167,7 +167,7 @@ async def test_the_callers_of_a_cpts_are_its_members(world: World) -> None:
 
 
 async def test_a_cpts_with_members_stays_one(world: World) -> None:
-    manager = await world.manager()
+    manager, boss = await world.manager(), await admin(world)
     path = f"/v1/organizations/{manager.organization_id}"
     member = await created(
         manager,
@@ -177,9 +177,9 @@ async def test_a_cpts_with_members_stays_one(world: World) -> None:
         name="MSP",
         cpts_ids=[str(manager.organization_id)],
     )
-    problem(await manager.patch(path, {"type": "other"}), 409, "community-in-use")
-    await manager.patch(f"/v1/organizations/{member['id']}", {"cpts_ids": []})
-    assert (await manager.patch(path, {"type": "other"})).json()["type"] == "other"
+    problem(await boss.patch(path, {"type": "other"}), 409, "community-in-use")
+    await boss.patch(f"/v1/organizations/{member['id']}", {"cpts_ids": []})
+    assert (await boss.patch(path, {"type": "other"})).json()["type"] == "other"
 
 
 async def test_a_cpts_never_loses_its_kind_while_somebody_joins(world: World) -> None:

@@ -9,6 +9,7 @@ import pytest
 from service.identity import Identifier, find_grant
 from service.identity.people import IDNPS
 from service.kernel.crypto import Keys
+from service.kernel.ids import new_id
 from tests.conftest import DatabaseUrls
 from tests.demo.processes import sentence, snp
 from tests.support import World
@@ -65,6 +66,26 @@ async def test_the_operator_gives_lists_and_revokes(world: World, operator: Oper
     assert f"{IDNPS}|810005681340" in line
     operator.does("grants", "revoke", found[1])
     assert found[1] not in operator.does("grants", "list", "--territory", world.territory)
+
+
+async def test_the_operator_gives_whoever_acts_for_doctors_and_stops_a_person(
+    world: World, operator: Operator
+) -> None:
+    doctor = await world.doctor()
+    assert doctor.location_id is not None
+    second = await world.practitioner(doctor.location_id)
+    whose, practice = f"https://sso.example|{new_id()}", str(doctor.organization_id)
+    doctors = ("--practitioner", str(doctor.practitioner_id), "--practitioner", str(second))
+    for role, more in (("delegate", doctors), ("professional", ())):
+        operator.does(
+            "grants", "give", "--person", whose, "--role", role, "--organization", practice, *more
+        )
+    assert operator.does("grants", "list", "--person", whose).count(whose) == 2
+    assert operator.does("people", "close", whose) == "2 rights are revoked.\n"
+    assert whose not in operator.does("grants", "list", "--person", whose)
+    assert "has a right here" in operator.fails("people", "close", whose)
+    nobody = operator.fails("people", "close", "https://sso.example|x")
+    assert "Nobody here has this number" in nobody
 
 
 async def test_the_operators_mistakes_are_told_in_a_sentence(

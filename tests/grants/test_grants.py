@@ -2,7 +2,6 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 import httpx
@@ -12,6 +11,15 @@ from service.identity import Role
 from service.kernel import events
 from service.kernel.ids import new_id
 from tests.conftest import Clock
+from tests.grants.support import (
+    Body,
+    administration,
+    community_manager,
+    given,
+    person,
+    right,
+    sas_manager,
+)
 from tests.support import Caller, World, problem
 
 REGULATION = {Role.REGULATOR, Role.OSNP, Role.ARM}
@@ -19,44 +27,6 @@ OF_OTHERS = {
     Role.PHARMACIST, Role.EMERGENCY_NURSE, Role.PROFESSIONAL, Role.PLATFORM_OPERATOR,
     Role.DOCTOR, Role.DELEGATE, Role.ANALYST,
 }  # fmt: skip
-Body = dict[str, Any]
-
-
-def person(**members: Any) -> Body:
-    """Somebody whom nobody knows yet."""
-    return {
-        "system": "https://idp.example", "value": new_id().hex, "family_name": "Épreuve",
-        "given_name": "Camille", **members,
-    }  # fmt: skip
-
-
-async def sas_manager(world: World, *territories: str) -> Caller:
-    """A manager of the territory's SAS."""
-    sas = await world.organization("sas")
-    here = [world.territory, *territories]
-    return await world.caller(Role.MANAGER, sas, "sas", territories=here)
-
-
-async def administration(world: World) -> Caller:
-    """The administration, which sits somewhere else."""
-    other = await World(world.database, world.http).begin()
-    return await other.caller(Role.ADMIN, await other.organization("sas"), "sas")
-
-
-def right(caller: Caller, role: str = "osnp", **members: Any) -> Body:
-    """A right in the caller's own organization."""
-    return {
-        "person": person(), "role": role, "organization_id": str(caller.organization_id),
-        **members,
-    }  # fmt: skip
-
-
-async def given(caller: Caller, body: Body) -> Body:
-    """Give a right."""
-    answer = await caller.post("/v1/grants", body)
-    assert answer.status_code == 201, answer.text
-    made: Body = answer.json()
-    return made
 
 
 # --- giving -------------------------------------------------------------------------------------
@@ -83,7 +53,7 @@ async def test_a_manager_of_the_sas_gives_a_right_for_a_year(world: World) -> No
 
 async def test_a_right_is_told_with_who_gave_it(world: World) -> None:
     manager = await sas_manager(world)
-    await manager.sign_in(user_id="drs-7")
+    await manager.sign_in(user_system="urn:drs", user_id="drs-7")
     made = await given(manager, right(manager))
     await manager.delete(f"/v1/grants/{made['id']}")
     async with world.database.unit_of_work() as uow:
@@ -92,7 +62,8 @@ async def test_a_right_is_told_with_who_gave_it(world: World) -> None:
     assert [event.type for event in told] == ["grant.given", "grant.revoked"]
     assert [event.type for event in opened] == ["account.opened"]
     for event in [*told, *opened]:
-        assert (event.role, event.person) == ("manager", {"proof": "asserted", "id": "drs-7"})
+        who = {"proof": "asserted", "system": "urn:drs", "id": "drs-7"}
+        assert (event.role, event.person) == ("manager", who)
         assert "Épreuve" not in str(event.data)
     assert told[0].data["account_id"] == made["account"]["id"]
 
@@ -151,26 +122,40 @@ async def test_a_retry_with_its_key_gives_once(world: World) -> None:
 # --- which roles --------------------------------------------------------------------------------
 
 
-async def _tries(caller: Caller, world: World, role: Role) -> httpx.Response:
-    sas = await world.organization("sas")
-    members: Body = {"organization_id": str(sas)}
-    if role in {Role.DOCTOR, Role.DELEGATE}:
-        practitioner_id = await world.practitioner()
+_KINDS = {
+    **dict.fromkeys((*REGULATION, Role.ANALYST, Role.MANAGER), "sas"),
+    Role.PHARMACIST: "pharmacy",
+    Role.EMERGENCY_NURSE: "emergency_department",
+    Role.PROFESSIONAL: "msp",
+    Role.PLATFORM_OPERATOR: "other",
+    Role.DELEGATE: "csnp",  # of the centre: a doctor's are given by the doctor
+}
+
+
+async def _tries(caller: Caller, world: World, role: Role, cpts_id: UUID) -> httpx.Response:
+    members: Body = {}
+    if role is Role.DOCTOR:
+        practice = await world.organization("practice", cpts_ids=[cpts_id])
+        practitioner_id = await world.practitioner(await world.location(practice))
         found = await caller.get(f"/v1/practitioners/{practitioner_id}")
         members["practitioner_ids"] = [str(practitioner_id)]
         members["person"] = person(system="rpps", value=found.json()["rpps"])
-    return await caller.post("/v1/grants", right(caller, role, **members))
+    else:
+        practice = await world.organization(_KINDS.get(role, "other"), cpts_ids=[cpts_id])
+    body = right(caller, role, organization_id=str(practice), **members)
+    return await caller.post("/v1/grants", body)
 
 
 @pytest.mark.parametrize("role", list(Role))
 async def test_each_gives_the_roles_that_are_theirs_to_give(world: World, role: Role) -> None:
+    community = await community_manager(world)
     callers = {
         "sas": (await sas_manager(world), REGULATION | OF_OTHERS),
-        "cpts": (await world.manager(), OF_OTHERS),
+        "cpts": (community, OF_OTHERS),
         "admin": (await administration(world), REGULATION | OF_OTHERS | {Role.MANAGER}),
     }
     for name, (caller, may) in callers.items():
-        answer = await _tries(caller, world, role)
+        answer = await _tries(caller, world, role, community.organization_id)
         if role in may:
             assert answer.status_code == 201, (name, answer.text)
             assert (await caller.delete(f"/v1/grants/{answer.json()['id']}")).status_code == 204
@@ -178,15 +163,16 @@ async def test_each_gives_the_roles_that_are_theirs_to_give(world: World, role: 
             problem(answer, 403, "role-not-yours-to-give")
 
 
-@pytest.mark.parametrize("role", sorted(set(Role) - {Role.MANAGER, Role.ADMIN}))
+@pytest.mark.parametrize("role", sorted(set(Role) - {Role.MANAGER, Role.ADMIN, Role.DOCTOR}))
 async def test_nobody_else_gives_lists_or_revokes(world: World, role: Role) -> None:
     organization = await world.organization("sas")
-    ids = [await world.practitioner()] if role in {Role.DOCTOR, Role.DELEGATE} else []
+    ids = [await world.practitioner()] if role is Role.DELEGATE else []
     caller = await world.caller(role, organization, "sas", practitioner_ids=ids)
     for answer in (
         await caller.post("/v1/grants", right(caller)),
         await caller.get("/v1/grants"),
         await caller.delete(f"/v1/grants/{new_id()}"),
+        await caller.delete(f"/v1/people/{new_id()}/grants"),
     ):
         problem(answer, 403, "role-lacks-operation")
 
@@ -198,13 +184,11 @@ async def test_a_manager_gives_nothing_in_a_territory_that_is_not_theirs(world: 
     manager = await sas_manager(world)
     there = await World(world.database, world.http).begin()
     foreign = str(await there.organization("sas"))
-    abroad = str(await there.practitioner())
     for members in (
         {"territories": [there.territory]},
         {"territories": [world.territory, there.territory]},
         {"organization_id": foreign},
         {"organization_id": foreign, "territories": [world.territory]},
-        {"role": "delegate", "practitioner_ids": [abroad]},
     ):
         answer = await manager.post("/v1/grants", right(manager, **members))
         problem(answer, 403, "foreign-territory")
@@ -234,7 +218,7 @@ async def test_a_manager_sees_and_revokes_at_home_only(world: World) -> None:
 
 
 async def test_a_manager_does_not_revoke_who_is_above_them(world: World) -> None:
-    sas, cpts = await sas_manager(world), await world.manager()
+    sas, cpts = await sas_manager(world), await community_manager(world)
     regulator = await given(sas, right(sas, "regulator"))
     problem(await cpts.delete(f"/v1/grants/{regulator['id']}"), 403, "role-not-yours-to-give")
     own = [grant["id"] for grant in (await sas.get("/v1/grants?role=manager")).json()["items"]]
@@ -256,13 +240,15 @@ async def test_nobody_gives_rights_to_themselves(world: World) -> None:
 
 
 async def test_a_doctors_right_is_for_the_doctor(world: World) -> None:
-    manager = await world.manager()
-    practitioner_id = str(await world.practitioner())
-    rpps = (await manager.get(f"/v1/practitioners/{practitioner_id}")).json()["rpps"]
+    manager = await sas_manager(world)
     practice = str(await world.organization("practice"))
+    practitioner_id = str(await world.practitioner(await world.location(UUID(practice))))
+    rpps = (await manager.get(f"/v1/practitioners/{practitioner_id}")).json()["rpps"]
     members = {"organization_id": practice, "practitioner_ids": [practitioner_id]}
-    answer = await manager.post("/v1/grants", right(manager, "doctor", **members))
-    assert problem(answer, 422, "grant-invalid")["errors"][0]["code"] == "somebody-else"
+    for ids, code in ([practitioner_id], "somebody-else"), ([], "doctor"):
+        body = right(manager, "doctor", **{**members, "practitioner_ids": ids})
+        answer = await manager.post("/v1/grants", body)
+        assert problem(answer, 422, "grant-invalid")["errors"][0]["code"] == code
     doctor = person(system="rpps", value=rpps)
     made = await given(manager, right(manager, "doctor", person=doctor, **members))
     assert made["practitioner_ids"] == [practitioner_id]
@@ -283,8 +269,7 @@ async def test_a_number_of_somebody_who_is_called_otherwise_is_refused(world: Wo
     ("members", "code"),
     [
         ({"organization_id": str(new_id())}, "unknown-organization"),
-        ({"role": "delegate", "practitioner_ids": [str(new_id())]}, "unknown-practitioner"),
-        ({"role": "doctor"}, "doctor"),
+        ({"role": "doctor", "practitioner_ids": [str(new_id())]}, "unknown-practitioner"),
     ],
 )
 async def test_what_does_not_exist_is_told(world: World, members: Body, code: str) -> None:
@@ -297,7 +282,7 @@ async def test_regulation_works_at_a_sas(world: World) -> None:
     manager = await sas_manager(world)
     pharmacy = str(await world.organization("pharmacy"))
     answer = await manager.post("/v1/grants", right(manager, organization_id=pharmacy))
-    assert problem(answer, 422, "grant-invalid")["errors"][0]["code"] == "not-a-sas"
+    assert problem(answer, 422, "grant-invalid")["errors"][0]["code"] == "role-works-elsewhere"
     admin = await administration(world)
     answer = await admin.post("/v1/grants", right(admin, territories=["zzz"]))
     assert problem(answer, 422, "grant-invalid")["errors"][0]["code"] == "unknown-territory"

@@ -20,6 +20,7 @@ from service.directory.domain import (
     OrganizationType,
     PractitionerNotFound,
     SearchEmpty,
+    StandingNotYours,
     TerritoryNotFound,
     words,
 )
@@ -141,7 +142,9 @@ async def list_organizations(
     "/organizations",
     operation_id="directory.create_organization",
     status_code=201,
-    responses=refusals(ForeignTerritory, DirectoryInvalid, AlreadyListed, idempotent=True),
+    responses=refusals(
+        ForeignTerritory, StandingNotYours, DirectoryInvalid, AlreadyListed, idempotent=True
+    ),
 )
 async def create_organization(
     uow: Uow,
@@ -151,7 +154,7 @@ async def create_organization(
     body: OrganizationIn,
     keys: CheckKeys,
 ) -> OrganizationOut:
-    """List an organization in a territory of the caller's."""
+    """List an organization in a territory of the caller's; a SAS: managers of a SAS."""
     made = await once.create(
         uow,
         lambda: usecases.create_organization(uow, actor, body.draft(), keys=keys),
@@ -183,6 +186,7 @@ async def read_organization(
     responses=refusals(
         OrganizationNotFound,
         ForeignTerritory,
+        StandingNotYours,
         PreconditionFailed,
         CommunityInUse,
         DirectoryInvalid,
