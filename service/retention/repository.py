@@ -8,6 +8,7 @@ from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
+    CompoundSelect,
     Integer,
     LargeBinary,
     Select,
@@ -20,7 +21,6 @@ from sqlalchemy import (
     func,
     insert,
     literal,
-    not_,
     null,
     or_,
     select,
@@ -53,26 +53,49 @@ _PATIENTLY = text("SELECT set_config('statement_timeout', '10min', true)")
 _before = bind("before", Instant)
 
 
-def _of_live_hold(table: Table, target: ColumnElement[bool]) -> ColumnElement[bool]:
-    return and_(
-        _h.lifted_at.is_(None),
-        or_(_h.territory.is_(None), _h.territory == table.c.territory),
-        target,
+# Whoever places a hold waits for the batch that is being written, and the other way round.
+_ONE_BATCH = 7_301_839
+_EXCLUSIVELY = select(func.pg_advisory_xact_lock(_ONE_BATCH))
+_TOGETHER = select(func.pg_advisory_xact_lock_shared(_ONE_BATCH))
+
+
+def _live(territory: ColumnElement[str]) -> ColumnElement[bool]:
+    """A hold that counts for a row of this territory."""
+    return and_(_h.lifted_at.is_(None), or_(_h.territory.is_(None), _h.territory == territory))
+
+
+def _held_files() -> CompoundSelect[Any]:
+    """Every file that a live hold covers: by its id, or by a case of it.
+
+    The case, and the territory too, may be the file's own, one of its bookings', or one of its
+    calls'. Hangs on no row: PostgreSQL asks once a statement.
+    """
+    f, b, c = (table.alias().c for table in (file, booking, call))
+    return union(
+        *(
+            select(id_).where(_live(columns.territory), target == own, id_.is_not(None))
+            for columns, id_ in ((f, f.id), (b, b.patient_file_id), (c, c.patient_file_id))
+            for target, own in ((_h.patient_file_id, id_), (_h.case_id, columns.case_id))
+        )
     )
 
 
-def _case(columns: Any) -> ColumnElement[bool]:
-    held: ColumnElement[bool] = _h.case_id == columns.case_id
-    return held
+_HELD = _held_files()
 
 
-def _free(column: ColumnElement[Any]) -> ColumnElement[bool]:
-    """No hold covers the file of this row; a row without a file is judged by its case alone."""
-    return or_(column.is_(None), column != func.all(uuids("held_file_ids")))
+def _free(columns: Any, file_id: ColumnElement[Any] | None = None) -> ColumnElement[bool]:
+    """No live hold covers this row: not by its own case, nor, where it has one, by its file."""
+    by_case = exists(select(_h.id).where(_live(columns.territory), _h.case_id == columns.case_id))
+    if file_id is None:
+        return ~by_case
+    return and_(~by_case, or_(file_id.is_(None), file_id.not_in(_HELD)))
 
 
-def _no_case_held(table: Table) -> ColumnElement[bool]:
-    return not_(exists(select(_h.id).where(_of_live_hold(table, _case(table.c))).correlate(table)))
+def _free_call(call_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    return or_(
+        call_id.is_(None),
+        exists(select(_c.id).where(_c.id == call_id, _free(_c, _c.patient_file_id))),
+    )
 
 
 def _any(*columns: ColumnElement[Any]) -> ColumnElement[bool]:
@@ -99,7 +122,7 @@ class _Erasure:
         return found
 
     def write(self) -> Update:
-        """Erase what is still due of locked rows: a booking may have come before the lock."""
+        """Erase what is still due of locked rows: a booking or a hold may have come before."""
         return (
             update(self.table)
             .where(self.table.c.id == func.any(uuids("ids")), self.due)
@@ -115,17 +138,28 @@ _WHO = (
     *("name_birth_index", "phone_index", "ins_index", "patient_key"),
     "regular_doctor_rpps",
 )
+# Whatever its state: a call that nobody closed would keep its patient for ever.
+_call_is_over = and_(
+    func.greatest(
+        *(_c.received_at, _c.assigned_at, _c.callback_requested_at),
+        *(_c.first_attempt_at, _c.called_back_at, _c.closed_at),
+    )
+    < _before,
+    ~exists(select(_k.id).where(_k.call_id == _c.id, _k.at >= _before)),
+    ~exists(
+        select(_o.id).where(
+            _o.call_id == _c.id, func.greatest(_o.created_at, _o.removed_at) >= _before
+        )
+    ),
+)
 _since_nothing_happened = and_(
     _f.created_at < _before,
     ~exists(select(_b.id).where(_b.patient_file_id == _f.id, _b.ends_at >= _before)),
-    ~exists(
-        select(_c.id).where(
-            _c.patient_file_id == _f.id,
-            or_(_c.received_at >= _before, _c.state.not_in(("closed", "void"))),
-        )
-    ),
-    _free(_f.id),
+    ~exists(select(_c.id).where(_c.patient_file_id == _f.id, ~_call_is_over)),
+    _free(_f, _f.id),
 )
+_booking_is_over = and_(_b.ends_at < _before, _free(_b, _b.patient_file_id))
+_need_is_over = and_(_n.wanted_to < _before, _free(_n), _free_call(_n.call_id))
 
 
 def _erasure(table: Table, names: Sequence[str], *conditions: ColumnElement[bool]) -> _Erasure:
@@ -139,37 +173,25 @@ def _erasure(table: Table, names: Sequence[str], *conditions: ColumnElement[bool
 _TEXTS = ("reason_text", "cancel_reason", "report_detail", "patient_key")
 _ERASURES: Mapping[Kind, _Erasure] = {
     Kind.IDENTITY: _erasure(file, _WHO, _since_nothing_happened),
-    Kind.BOOKING_TEXTS: _erasure(booking, _TEXTS, _b.ends_at < _before, _free(_b.patient_file_id)),
-    Kind.NEED_TEXTS: _erasure(need, ("note",), _n.wanted_to < _before, _no_case_held(need)),
+    Kind.BOOKING_TEXTS: _erasure(booking, _TEXTS, _booking_is_over),
+    Kind.NEED_TEXTS: _erasure(need, ("note",), _need_is_over),
     Kind.ABSENCE_TEXTS: _erasure(absence, ("reason",), _a.ends_at < _before),
     Kind.FILE_REFERENCES: _erasure(
         file, ("age", "sex", "commune", "case_id"), _since_nothing_happened
     ),
     Kind.BOOKING_REFERENCES: _erasure(
-        booking,
-        ("case_id", "person", "on_behalf_of"),
-        _b.ends_at < _before,
-        _free(_b.patient_file_id),
+        booking, ("case_id", "person", "on_behalf_of"), _booking_is_over
     ),
     Kind.CALL_REFERENCES: _erasure(
         call,
         ("case_id", "qualified_by", "regulated_by", "assigned_to"),
-        _c.received_at < _before,
-        _c.state.in_(("closed", "void")),
-        _no_case_held(call),
-        _free(_c.patient_file_id),
+        _call_is_over,
+        _free(_c, _c.patient_file_id),
     ),
     Kind.CALLBACK_REFERENCES: _erasure(
-        callback,
-        ("made_by",),
-        _k.at < _before,
-        exists(
-            select(_c.id).where(_c.id == _k.call_id, _no_case_held(call), _free(_c.patient_file_id))
-        ),
+        callback, ("made_by",), _k.at < _before, _free_call(_k.call_id)
     ),
-    Kind.NEED_REFERENCES: _erasure(
-        need, ("case_id", "age", "person"), _n.wanted_to < _before, _no_case_held(need)
-    ),
+    Kind.NEED_REFERENCES: _erasure(need, ("case_id", "age", "person"), _need_is_over),
 }
 _FINDS = {kind: erasure.find() for kind, erasure in _ERASURES.items()}
 _WRITES = {kind: erasure.write() for kind, erasure in _ERASURES.items()}
@@ -178,9 +200,7 @@ _WRITES = {kind: erasure.write() for kind, erasure in _ERASURES.items()}
 # text. So long is one, encrypted.
 _BLANK = 30
 _overridden = and_(
-    func.octet_length(_b.override_reason) > literal(_BLANK, Integer),
-    _b.ends_at < _before,
-    _free(_b.patient_file_id),
+    func.octet_length(_b.override_reason) > literal(_BLANK, Integer), _booking_is_over
 )
 _OVERRIDES = (
     select(_b.id)
@@ -191,7 +211,7 @@ _OVERRIDES = (
 )
 _WRITE_OVERRIDE = (
     update(booking)
-    .where(_b.id == bind("booking_id", Uuid))
+    .where(_b.id == bind("booking_id", Uuid), _overridden)
     .values(override_reason=bind("blank", LargeBinary))
 )
 
@@ -215,10 +235,9 @@ async def cutoff(uow: UnitOfWork, kept: str) -> datetime:
     return instant
 
 
-async def count(uow: UnitOfWork, kind: Kind, before: datetime, held: Sequence[UUID]) -> int:
+async def count(uow: UnitOfWork, kind: Kind, before: datetime) -> int:
     """Count the rows of which something is due."""
-    values = {"before": before, "held_file_ids": list(held)}
-    return int((await uow.execute(_COUNTS[kind], values)).scalar_one())
+    return int((await uow.execute(_COUNTS[kind], {"before": before})).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,28 +248,32 @@ class Batch:
     rows: int
 
 
-async def erase(
-    uow: UnitOfWork, kind: Kind, before: datetime, held: Sequence[UUID], after: UUID, limit: int
-) -> Batch:
+async def erase(uow: UnitOfWork, kind: Kind, before: datetime, after: UUID, limit: int) -> Batch:
     """Erase what is due of some rows behind `after`, in the order of ids."""
-    values = {"before": before, "held_file_ids": list(held)}
-    found = await uow.execute(_FINDS[kind], {**values, "after": after, "limit": limit})
+    found = await uow.execute(_FINDS[kind], {"before": before, "after": after, "limit": limit})
     ids = list(found.scalars())
     if not ids:
         return Batch(None, 0)
-    return Batch(ids[-1], (await uow.execute(_WRITES[kind], {**values, "ids": ids})).rowcount)
+    await uow.execute(_EXCLUSIVELY)
+    done = await uow.execute(_WRITES[kind], {"before": before, "ids": ids})
+    return Batch(ids[-1], done.rowcount)
 
 
-async def blank_overrides(
-    uow: UnitOfWork, before: datetime, held: Sequence[UUID], limit: int
-) -> Batch:
+async def blank_overrides(uow: UnitOfWork, before: datetime, limit: int) -> Batch:
     """Empty the reasons of some overrides."""
-    values = {"before": before, "held_file_ids": list(held), "limit": limit}
-    ids = list((await uow.execute(_OVERRIDES, values)).scalars())
+    ids = list((await uow.execute(_OVERRIDES, {"before": before, "limit": limit})).scalars())
     if not ids:
         return Batch(None, 0)
+    await uow.execute(_EXCLUSIVELY)
     column = "bookings.override_reason"
-    blanks = [{"booking_id": i, "blank": uow.vault.encrypt("", column=column, row=i)} for i in ids]
+    blanks = [
+        {
+            "booking_id": i,
+            "blank": uow.vault.encrypt("", column=column, row=i),
+            "before": before,
+        }
+        for i in ids
+    ]
     await uow.execute(_WRITE_OVERRIDE, blanks)
     return Batch(ids[-1], len(ids))
 
@@ -280,14 +303,6 @@ _LIFT = (
     .values(lifted_at=snp_now(), reason=null())
     .returning(_h.id)
 )
-_CASES = union(
-    *(
-        select(id_.label("file_id"), columns.case_id, columns.territory).where(
-            columns.case_id == func.any(texts("cases")), id_.is_not(None)
-        )
-        for columns, id_ in ((_f, _f.id), (_b, _b.patient_file_id), (_c, _c.patient_file_id))
-    )
-)
 
 
 async def place(
@@ -300,7 +315,8 @@ async def place(
     reason: str,
     client_id: UUID | None,
 ) -> None:
-    """Write a hold."""
+    """Write a hold, when the batch that is being erased is over."""
+    await uow.execute(_TOGETHER)
     sealed = uow.vault.encrypt(reason, column="legal_holds.reason", row=hold_id)
     await uow.execute(
         _INSERT,
@@ -331,20 +347,6 @@ def _hold(uow: UnitOfWork, row: Any) -> Hold:
     reason = uow.vault.decrypt(row["reason"], column="legal_holds.reason", row=row["id"])
     names = ("id", "territory", "patient_file_id", "case_id", "created_at", "lifted_at")
     return Hold(**{name: row[name] for name in names}, reason=reason)
-
-
-async def held_files(uow: UnitOfWork) -> list[UUID]:
-    """Return every file that a live hold covers: by its id, or by a case of it.
-
-    The case may be the file's own, one of its bookings', or one of its calls'.
-    """
-    live = [hold for hold in await holds(uow, None) if hold.lifted_at is None]
-    ids = {hold.patient_file_id for hold in live if hold.patient_file_id is not None}
-    cases = {(hold.case_id, hold.territory) for hold in live if hold.case_id is not None}
-    if cases:
-        rows = await uow.execute(_CASES, {"cases": sorted({case for case, _ in cases})})
-        ids |= {r.file_id for r in rows if {(r.case_id, r.territory), (r.case_id, None)} & cases}
-    return sorted(ids)
 
 
 # --- all that is held about a patient -------------------------------------------------------------

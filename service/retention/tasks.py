@@ -43,8 +43,7 @@ async def _count(uow: UnitOfWork, rule: Rule, before: datetime) -> int:
         return len(await identity.unused_clients(uow, before))
     if rule.kind is Kind.IDEMPOTENCY:
         return await idempotency.expired(uow)
-    held = await repository.held_files(uow)
-    return await repository.count(uow, rule.kind, before, held)
+    return await repository.count(uow, rule.kind, before)
 
 
 async def run(
@@ -53,7 +52,7 @@ async def run(
     """Erase what is due, in transactions of `batch` rows, each with its event.
 
     May be cut off at any moment: what was erased is due no more, the next run does the rest. Holds
-    are looked at before each batch.
+    are looked at by what erases: whoever places one is answered before a batch, or after it.
     """
     planned = await due(database, wanted)
     total, finished = sum(done.rows for done in planned), 0
@@ -90,7 +89,6 @@ async def _erase(uow: UnitOfWork, plan: Done, after: UUID, limit: int) -> Batch:
         return Batch(unused[-1] if unused else None, len(unused))
     if kind is Kind.IDEMPOTENCY:
         return Batch(None, await idempotency.sweep(uow))
-    held = await repository.held_files(uow)
     if kind is Kind.OVERRIDE_TEXTS:
-        return await repository.blank_overrides(uow, before, held, limit)
-    return await repository.erase(uow, kind, before, held, after, limit)
+        return await repository.blank_overrides(uow, before, limit)
+    return await repository.erase(uow, kind, before, after, limit)

@@ -1,9 +1,13 @@
 """Legal holds, by the API and by the command; and all that is held about a patient."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -84,6 +88,122 @@ async def test_a_hold_holds_in_its_territory_only(here: Place) -> None:
     problem(await stranger.post("/v1/legal-holds", foreign), 403, "foreign-territory")
     await here.later(days=100)
     assert (await here.run())["identity"] == 1
+
+
+async def test_a_hold_by_file_holds_in_its_territory_only(here: Place) -> None:
+    """As by case: the file, or one of its bookings and calls, is of the territory."""
+    elsewhere = await World(here.database, here.http).begin()
+    regulator, doctor = await here.world.regulator(), await here.world.doctor()
+    files = [(await book(regulator, doctor, h))["patient_file_id"] for h in (2, 4)]
+    for caller, file_id in zip((await elsewhere.regulator(), regulator), files, strict=True):
+        body = {"patient_file_id": file_id, "reason": "Réquisition"}
+        assert (await caller.post("/v1/legal-holds", body)).status_code == 201
+    await here.later(days=100)
+    assert (await here.run())["identity"] == 1
+    rows = await here.rows("SELECT id FROM patient_files WHERE family_name IS NOT NULL")
+    assert [str(row["id"]) for row in rows] == files[1:]
+
+
+@pytest.mark.parametrize("by", ["file", "case"])
+async def test_a_hold_keeps_what_nobody_had_room_for(here: Place, by: str) -> None:
+    """The need itself names neither: its call does."""
+    regulator = await here.world.regulator()
+    file = (await regulator.post("/v1/patient-files", patient())).json()["id"]
+    body = {"line": "15", "received_at": soon(-1).isoformat(), "patient_file_id": file}
+    calls = [await regulator.post("/v1/calls", {**body, "case_id": "K-1"})]
+    calls.append(await regulator.post("/v1/calls", {**body, "patient_file_id": None}))
+    for call in calls:
+        await here.rows(
+            """INSERT INTO unmet_needs (id, territory, zone, commune, motive, mode, wanted_from,
+                 wanted_to, reason, note, call_id, case_id, age, radius_km, open_slots,
+                 open_slots_fitting, organization_id, organization_type, role, person)
+               VALUES (gen_random_uuid(), $1, 'Europe/Paris', '36044', 'M03.14', 'AMB', now(),
+                 now() + interval '1 hour', 'no_room', 'x', $2, 'K-3', 'P4Y', 10, 0, 0, $3, 'sas',
+                 'regulator', '{"id": "7"}')""",
+            *(here.world.territory, UUID(call.json()["id"]), regulator.organization_id),
+        )
+    target = {"patient_file_id": file} if by == "file" else {"case_id": "K-1"}
+    held = await regulator.post("/v1/legal-holds", {**target, "reason": "Réquisition"})
+    assert held.status_code == 201, held.text
+    await here.later(days=6 * 366)
+    await regulator.sign_in()
+    done = await here.run()
+    assert (done["need-texts"], done["need-references"]) == (1, 1)
+    (kept,) = await here.rows("SELECT * FROM unmet_needs WHERE note IS NOT NULL")
+    assert str(kept["call_id"]) == calls[0].json()["id"]
+    assert None not in (kept["case_id"], kept["age"], kept["person"])
+    assert (await regulator.delete(f"/v1/legal-holds/{held.json()['id']}")).status_code == 200
+    assert (await here.run())["need-texts"] == 1
+
+
+# --- a hold and a run at the same time --------------------------------------------------------------
+
+
+async def _until(here: Place, waiting: int, *tasks: asyncio.Task[Any]) -> None:
+    """Until so many wait for a lock, or one of them is through."""
+    while not any(task.done() for task in tasks):
+        rows = await here.rows("SELECT FROM pg_locks WHERE NOT granted")
+        if len(rows) >= waiting:
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_what_was_there_when_a_hold_was_answered_stays(here: Place) -> None:
+    """A batch is about to write when somebody places a hold: he is answered when it is over."""
+    regulator = await here.world.regulator()
+    file = (await regulator.post("/v1/patient-files", patient())).json()["id"]
+    await here.later(days=100)
+    await regulator.sign_in()
+
+    async def names() -> Any:
+        (row,) = await here.rows("SELECT family_name FROM patient_files WHERE id = $1", UUID(file))
+        return row["family_name"]
+
+    async def hold() -> Any:
+        body = {"patient_file_id": file, "reason": "Réquisition"}
+        assert (await regulator.post("/v1/legal-holds", body)).status_code == 201
+        return await names()
+
+    await here.rows(
+        """CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS
+           $$ BEGIN PERFORM pg_advisory_xact_lock(42); RETURN NULL; END $$"""
+    )
+    await here.rows("CREATE TRIGGER wait BEFORE UPDATE ON patient_files EXECUTE FUNCTION wait()")
+    async with _blocking(here, "SELECT pg_advisory_xact_lock(42)"):
+        run = asyncio.create_task(here.run())
+        await _until(here, 1, run)
+        placing = asyncio.create_task(hold())
+        await _until(here, 2, placing)
+    await run
+    assert await placing == await names()
+
+
+async def test_a_run_waits_for_who_is_placing_a_hold(here: Place) -> None:
+    regulator = await here.world.regulator()
+    file = (await regulator.post("/v1/patient-files", patient())).json()["id"]
+    await here.later(days=100)
+    await regulator.sign_in()
+    body = {"patient_file_id": file, "reason": "Réquisition"}
+    # The hold is written, its event is not yet.
+    async with _blocking(here, "LOCK TABLE events IN SHARE MODE"):
+        placing = asyncio.create_task(regulator.post("/v1/legal-holds", body))
+        await _until(here, 1, placing)
+        run = asyncio.create_task(here.run())
+        await _until(here, 2, run)
+    assert (await placing).status_code == 201
+    assert await run == {}
+    assert await here.rows("SELECT FROM patient_files WHERE family_name IS NOT NULL")
+
+
+@asynccontextmanager
+async def _blocking(here: Place, order: str) -> AsyncIterator[None]:
+    connection = await asyncpg.connect(here.urls.superuser)
+    try:
+        async with connection.transaction():
+            await connection.execute(order)
+            yield
+    finally:
+        await connection.close()
 
 
 async def test_a_hold_is_placed_once_and_asks_for_one_target(world: World) -> None:

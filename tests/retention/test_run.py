@@ -145,6 +145,30 @@ async def test_a_patient_who_came_back_stays_known(here: Place) -> None:
     assert file["family_name"]
 
 
+async def test_a_forgotten_call_keeps_nobody_for_ever(here: Place) -> None:
+    """Limits count from the last thing that happened to a call, whether it was closed or not."""
+    regulator = await here.world.regulator()
+    file = (await regulator.post("/v1/patient-files", patient())).json()
+    body = {"line": "15", "received_at": soon(-1).isoformat(), "patient_file_id": file["id"]}
+    call = await regulator.post("/v1/calls", {**body, "case_id": "K-1", "callback_requested": True})
+    assert call.status_code == 201, call.text
+    path = f"/v1/calls/{call.json()['id']}/callbacks"
+    for days in (60, 120):  # nobody answers, and later again
+        await here.later(days=days)
+        assert await here.run() == {}
+        await regulator.sign_in()
+        assert (await regulator.post(path, {"reached": False})).status_code in {200, 201}
+    await here.later(days=215)
+    assert await here.run() == {"identity": 1}
+    await here.later(days=6 * 366)
+    done = await here.run()
+    assert done["call-references"] == done["file-references"] == 1
+    assert done["callback-references"] == 2
+    (left,) = await here.rows("SELECT case_id, qualified_by, state FROM calls")
+    assert (left["case_id"], left["qualified_by"]) == (None, None)
+    assert left["state"] == "awaiting_callback"
+
+
 async def test_unused_clients_are_revoked(here: Place) -> None:
     regulator, pharmacist = await here.world.regulator(), await here.world.pharmacist()
     await here.later(days=200)
