@@ -75,6 +75,14 @@ async def test_what_is_no_http_is_refused_as_a_problem(base_url: str) -> None:
         assert (status, told["code"]) == (400, "malformed")
 
 
+async def test_nonsense_behind_a_request_is_no_fault_of_ours(alone: Serving) -> None:
+    request = b"GET /health/live HTTP/1.1\r\nhost: x\r\nx-request-id: before-nonsense\r\n\r\n"
+    status, told = await _raw(str(alone.client.base_url), request + b"\x00\r\n\r\n")
+    assert (status, told["code"]) == (400, "malformed")
+    alone.process.wait_until(lambda process: "before-nonsense" in process.errors)
+    assert "request.defect" not in alone.process.errors
+
+
 async def test_a_body_that_is_too_large_is_refused_whether_it_says_so_or_not(
     world: World, base_url: str
 ) -> None:

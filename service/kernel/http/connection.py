@@ -107,6 +107,8 @@ class Connection(HttpToolsProtocol):
         cycle: Any = self.cycle  # None before the first request
         if cycle is None or cycle.response_complete or not cycle.response_started:
             self.transport.write(_written(refusal))
+        if cycle is not None:  # what a request before still answers has nobody to hear it
+            cycle.disconnected = True
         if self.transport.can_write_eof():
             self.transport.write_eof()
         if self._watch is not None:
