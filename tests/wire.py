@@ -35,16 +35,17 @@ _SILENCE = Answer(0, b"", b"")
 
 
 class Wire:
-    """One connection, made anew when it was closed."""
+    """One connection, made anew when it was closed; from `address`, if one is named."""
 
-    def __init__(self, host: str, port: int) -> None:
+    def __init__(self, host: str, port: int, address: str | None = None) -> None:
         self._where = host, port
+        self._from = (address, 0) if address else None
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def send(self, request: bytes, *, has_body: bool = True) -> Answer:
         """Send one request and return its answer."""
         if self._streams is None:
-            self._streams = await asyncio.open_connection(*self._where)
+            self._streams = await asyncio.open_connection(*self._where, local_addr=self._from)
         reader, writer = self._streams
         try:
             writer.write(request)

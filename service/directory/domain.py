@@ -264,8 +264,9 @@ def check_territory(author: Author, *territories: str) -> None:
 
 def check_standing(author: Author) -> None:
     """Let whoever writes, of managers those of a SAS, say what an organization is, and whose."""
-    manages = isinstance(author, Actor) and author.role is Role.MANAGER
-    if manages and author.organization_type != OrganizationType.SAS:
+    if not isinstance(author, Actor) or author.role is not Role.MANAGER:
+        return
+    if author.organization_type != OrganizationType.SAS:
         raise StandingNotYours
 
 

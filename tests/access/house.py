@@ -1,90 +1,208 @@
 """One house for the matrix: every role in three organizations, and the things they ask for."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from enum import StrEnum
+from itertools import product
 from uuid import UUID
+
+import httpx
+from sqlalchemy import func, update
 
 from service.identity import (
     OPERATOR,
     Identifier,
     Role,
     give_grant,
+    list_grants,
     open_account,
     revoke_client,
+    revoke_grant,
 )
+from service.identity.tables import grants
+from service.kernel.db import UnitOfWork
 from service.kernel.ids import new_id
 from tests.access.matrix import DISTANCES, GROUPS
+from tests.identity.people import Desk, somebody
+from tests.identity.proofs import Proofs
 from tests.support import Caller, World, soon
 
 _TYPES = {"reg": "sas", "pro": "pharmacy", "doc": "practice", "man": "cpts"}
 
 
+class Proof(StrEnum):
+    """How a caller proves who it is."""
+
+    SECRET = "a secret"
+    CERTIFICATE = "a certificate"
+    PERSON = "an issuer's word for a person"
+
+
 @dataclass(frozen=True)
 class Standing:
-    """A caller, and where it stands."""
+    """A caller, where it stands, and how it proves that: in the end, by headers."""
 
     group: str
     distance: str
     caller: Caller
+    headers: str
+    proof: Proof = Proof.SECRET
+    says_who: bool = False  # its software asserts who is acting
 
 
 @dataclass
 class House:
-    """The callers, those whose right was taken back, and the things by name."""
+    """The callers, and the things by name."""
 
     standings: list[Standing]
-    revoked: Mapping[Role, Caller]
     things: dict[str, str]
-    by_role: Mapping[tuple[str, Role], str]
+    used_up: Mapping[tuple[str, Role, Proof], str]
 
-    def named(self, role: Role) -> dict[str, str]:
-        """Return the things as one role asks for them: what a request uses up is one's own."""
-        own = {name: value for (name, of), value in self.by_role.items() if of is role}
+    def named(self, standing: Standing) -> dict[str, str]:
+        """Return the things as one caller asks for them: what a request uses up is one's own."""
+        mine = (standing.caller.role, standing.proof)
+        own = {name: value for (name, *of), value in self.used_up.items() if tuple(of) == mine}
         return {**self.things, **own}
 
 
 async def build(world: World) -> House:
-    """Build it through the API."""
+    """Build it through the API; everybody signs in with a secret."""
     far = await World(world.database, world.http).begin()
     standings = [
-        Standing(group, distance, caller)
-        for group in GROUPS
+        await _saying_who(standing)
         for distance in DISTANCES
-        for caller in await _callers(far if distance == "far" else world, group)
+        for standing in await _standings(far if distance == "far" else world, distance)
     ]
     own = {s.caller.role: s.caller for s in standings if s.distance == "own"}
-    revoked = {role: await _revoked(world, caller) for role, caller in own.items()}
-    for standing in standings:  # who gives rights says who they are
-        if standing.caller.role in {Role.MANAGER, Role.ADMIN, Role.DOCTOR}:
-            await standing.caller.sign_in(user_system="urn:x", user_id=standing.distance)
-    things, by_role = await _things(world, own)
-    return House(standings, revoked, things, by_role)
+    things, used_up = await _things(world, own)
+    return House(standings, things, used_up)
 
 
-async def _callers(world: World, group: str) -> list[Caller]:
-    """Return one caller a role, of one new organization."""
-    kind = _TYPES.get(group, "other")
-    organization = await world.organization(kind)
-    place = await world.location(organization)
-    practitioner = await world.practitioner(place) if group == "doc" else None
+async def _standings(world: World, distance: str) -> list[Standing]:
+    """Return one caller a role, each group of one new organization."""
     found = []
-    for role in GROUPS[group]:
-        caller = await world.caller(
-            role, organization, kind, practitioner_ids=[practitioner] if practitioner else []
-        )
-        caller.practitioner_id, caller.location_id = practitioner, place
-        found.append(caller)
+    for group, roles in GROUPS.items():
+        kind = _TYPES.get(group, "other")
+        organization = await world.organization(kind)
+        place = await world.location(organization)
+        practitioner = await world.practitioner(place) if group == "doc" else None
+        for role in roles:
+            caller = await world.caller(
+                role, organization, kind, practitioner_ids=[practitioner] if practitioner else []
+            )
+            caller.practitioner_id, caller.location_id = practitioner, place
+            found.append(Standing(group, distance, caller, _bearer(caller)))
     return found
 
 
-async def _revoked(world: World, twin: Caller) -> Caller:
-    """Return a caller like another, whose right was taken back while its token lives."""
-    mine = [twin.practitioner_id] if twin.practitioner_id else []
-    caller = await world.caller(twin.role, twin.organization_id, "other", practitioner_ids=mine)
-    async with world.database.unit_of_work() as uow:
-        await revoke_client(uow, caller.secret.client_id)
-    return caller
+async def _saying_who(standing: Standing) -> Standing:
+    """Let the software of who gives rights say who it is: nobody else gives any."""
+    caller = standing.caller
+    if caller.role not in {Role.MANAGER, Role.ADMIN, Role.DOCTOR}:
+        return standing
+    await caller.sign_in(user_system="urn:x", user_id=standing.distance)
+    return replace(standing, headers=_bearer(caller), says_who=True)
+
+
+def _bearer(caller: Caller) -> str:
+    return f"Authorization: Bearer {caller.token}\r\n"
+
+
+# --- who proves it otherwise ----------------------------------------------------------------------
+
+
+async def proven_otherwise(
+    standings: Sequence[Standing], proofs: Proofs, desk: Desk
+) -> list[Standing]:
+    """Return callers in the place of others: software by its certificate, people by an issuer."""
+    return [
+        twin
+        for standing in standings
+        for twin in (await _certified(standing, proofs, desk), await _person(standing, desk))
+    ]
+
+
+async def _certified(like: Standing, proofs: Proofs, desk: Desk) -> Standing:
+    """Return software that shows a certificate, and no token."""
+    of = like.caller
+    caller = await World(desk.database, of.http, territory=of.territory).caller(
+        of.role,
+        of.organization_id,
+        _TYPES.get(like.group, "other"),
+        practitioner_ids=_acts_for(of),
+        sign_in=False,
+    )
+    header = await proofs.certify(desk.database, caller.secret.client_id)
+    return replace(
+        like, caller=caller, headers=f"{header}\r\n", proof=Proof.CERTIFICATE, says_who=False
+    )
+
+
+async def _person(like: Standing, desk: Desk) -> Standing:
+    """Return a person, with software that has no right of its own."""
+    of, person = like.caller, somebody(desk.provider)
+    here = replace(desk, world=World(desk.database, desk.http, territory=of.territory))
+    await here.grant(
+        person,
+        of.role,
+        _TYPES.get(like.group, "other"),
+        of.organization_id,
+        practitioner_ids=_acts_for(of),
+    )
+    caller = await here.caller(desk.provider.token(sub=person.value), of.role)
+    return replace(like, caller=caller, headers=_bearer(caller), proof=Proof.PERSON, says_who=False)
+
+
+def _acts_for(caller: Caller) -> list[UUID]:
+    return [caller.practitioner_id] if caller.practitioner_id else []
+
+
+# --- whose right ended ----------------------------------------------------------------------------
+
+
+async def ended(world: World, proofs: Proofs, http: httpx.AsyncClient) -> dict[str, list[Standing]]:
+    """Return callers whose right ended while their token lives, by how it did."""
+    found = {}
+    for how, end in _ENDS.items():
+        desk = await proofs.desk(world, http)
+        by_secret = await _standings(world, "own")
+        found[how] = [*by_secret, *await proven_otherwise(by_secret, proofs, desk)]
+        async with world.database.unit_of_work() as uow:
+            await end(uow, found[how], {standing.caller.organization_id for standing in by_secret})
+    return found
+
+
+async def _revoke_software(
+    uow: UnitOfWork, standings: Sequence[Standing], _organizations: Collection[UUID]
+) -> None:
+    for client_id in {standing.caller.secret.client_id for standing in standings}:
+        await revoke_client(uow, client_id)
+
+
+async def _revoke_grants(
+    uow: UnitOfWork, _standings: Sequence[Standing], organizations: Collection[UUID]
+) -> None:
+    for organization in organizations:
+        for grant in await list_grants(uow, {"organization": organization}, limit=200):
+            await revoke_grant(uow, OPERATOR, grant.id)
+
+
+async def _let_expire(
+    uow: UnitOfWork, _standings: Sequence[Standing], organizations: Collection[UUID]
+) -> None:
+    over = update(grants).where(grants.c.organization_id.in_(organizations))
+    await uow.execute(over.values(valid_until=func.snp_now()))
+
+
+_ENDS = {
+    "its software was revoked": _revoke_software,
+    "its grant was revoked": _revoke_grants,
+    "its grant expired": _let_expire,
+}
+
+
+# --- the things -----------------------------------------------------------------------------------
 
 
 async def _above(world: World, admin: Caller) -> UUID:
@@ -110,7 +228,7 @@ async def _made(caller: Caller, path: str, body: object) -> dict[str, str]:
 
 async def _things(
     world: World, own: Mapping[Role, Caller]
-) -> tuple[dict[str, str], dict[tuple[str, Role], str]]:
+) -> tuple[dict[str, str], dict[tuple[str, Role, Proof], str]]:
     doctor, pharmacist, regulator = own[Role.DOCTOR], own[Role.PHARMACIST], own[Role.REGULATOR]
     start = soon(5)
     slot = await doctor.publish(start)
@@ -177,18 +295,18 @@ async def _things(
         },
     )
     grants = (await own[Role.MANAGER].get("/v1/grants", params={"role": "admin"})).json()["items"]
-    by_role = {}
-    for role in GROUPS["pro"]:
+    used_up = {}
+    for role, proof in product(GROUPS["pro"], Proof):
         held = await _made(own[role], f"/v1/slots/{shown['id']}/holds", {})
-        by_role["hold", role] = held["id"]
-    for n, role in enumerate(GROUPS["doc"]):
+        used_up["hold", role, proof] = held["id"]
+    for n, (role, proof) in enumerate(product(GROUPS["doc"], Proof)):
         day = soon(24 * (40 + n))
         absence = await _made(
             doctor,
             f"/v1/practitioners/{doctor.practitioner_id}/absences",
             {"from": day.isoformat(), "to": (day + timedelta(hours=1)).isoformat()},
         )
-        by_role["absence", role] = absence["id"]
+        used_up["absence", role, proof] = absence["id"]
     things = {
         "territory": world.territory,
         "organization": str(doctor.organization_id),
@@ -201,7 +319,7 @@ async def _things(
         "slot": slot["id"],
         "pro_slot": shown["id"],
         "walk_in": walk_in["id"],
-        "hold": by_role["hold", Role.PHARMACIST],
+        "hold": used_up["hold", Role.PHARMACIST, Proof.SECRET],
         "booking": booking["id"],
         "file": booking["patient_file_id"],
         "phone": phone,
@@ -215,6 +333,6 @@ async def _things(
         "delegation": delegation["id"],
         "community": str(own[Role.MANAGER].organization_id),
         "person": str(await _above(world, own[Role.ADMIN])),
-        "absence": by_role["absence", Role.DOCTOR],
+        "absence": used_up["absence", Role.DOCTOR, Proof.SECRET],
     }
-    return things, by_role
+    return things, used_up

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -18,27 +18,90 @@ from service.identity import PERMISSIONS, Role
 from service.kernel import clock
 from service.kernel.crypto import Keys, Vault
 from service.kernel.ids import new_id
-from tests.access.house import House, Standing, build
+from tests.access.house import House, Proof, Standing, build, ended, proven_otherwise
 from tests.access.matrix import MATRIX, NO_TOKEN_NEEDED, Row
-from tests.support import Caller, World
+from tests.conftest import DatabaseUrls, address
+from tests.demo.processes import snp
+from tests.identity.proofs import PROXY, Proofs, proofs
+from tests.support import World
 from tests.wire import Answer, Wire
 
 T = TypeVar("T")
 _AT_ONCE = 8
 
 
-def _operations(app: FastAPI) -> dict[str, tuple[str, str]]:
+@dataclass(frozen=True)
+class Operation:
+    """How an operation is asked for."""
+
+    method: str
+    path: str
+    parameters: frozenset[str]
+
+
+def _operations(app: FastAPI) -> dict[str, Operation]:
     return {
-        operation["operationId"]: (method.upper(), path)
+        operation["operationId"]: Operation(
+            method.upper(),
+            path,
+            frozenset(
+                one["name"] for one in operation.get("parameters", ()) if one["in"] == "query"
+            ),
+        )
         for path, methods in app.openapi()["paths"].items()
         for method, operation in methods.items()
     }
 
 
+@pytest.fixture(scope="module")
+def proving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proofs]:
+    """An issuer and an authority."""
+    with proofs(tmp_path_factory.mktemp("proofs")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def url(
+    tmp_path_factory: pytest.TempPathFactory,
+    shared_urls: DatabaseUrls,
+    keys: Keys,
+    proving: Proofs,
+) -> Iterator[httpx.URL]:
+    """A server process on the tests' database that believes both, and a proxy at `PROXY`."""
+    settings = {
+        "SNP_DATABASE_URL": shared_urls.app,
+        "SNP_KEYS": keys.model_dump_json(),
+        "SNP_RPPS_CHECK": "format",
+        "SNP_TOKEN_REQUESTS_PER_MINUTE": "0",
+        "SNP_ADDRESS_REQUESTS_PER_MINUTE": "0",
+        **proving.settings,
+    }
+    with snp(tmp_path_factory.mktemp("serving"), "serve", "--port", "0", **settings) as process:
+        process.wait_until(lambda started: address(started) is not None)
+        yield httpx.URL(str(address(process)))
+
+
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def house(app: FastAPI, http: httpx.AsyncClient) -> House:
+async def client(url: httpx.URL) -> AsyncIterator[httpx.AsyncClient]:
+    """An HTTP client of that server."""
+    async with httpx.AsyncClient(base_url=url, trust_env=False) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def world(app: FastAPI, http: httpx.AsyncClient) -> World:
+    """The territory of the module."""
+    return await World(app.state.database, http).begin()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def house(world: World, proving: Proofs, client: httpx.AsyncClient) -> House:
     """One house for the whole module."""
-    return await build(await World(app.state.database, http).begin())
+    built = await build(world)
+    placed = [standing for standing in built.standings if standing.distance != "near"]
+    desk = await proving.desk(world, client)
+    built.standings += await proven_otherwise(placed, proving, desk)
+    return built
 
 
 async def _all(asked: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
@@ -61,18 +124,14 @@ def _filled(value: Any, things: Mapping[str, str]) -> Any:
 
 
 class Lines:
-    """Some connections to the server, each for one question at a time."""
+    """Some connections to the server, each for one question at a time; from one address."""
 
-    def __init__(self, url: httpx.URL) -> None:
-        self._free = [Wire(url.host, url.port or 80) for _ in range(_AT_ONCE)]
+    def __init__(self, url: httpx.URL, address: str | None = None) -> None:
+        self._free = [Wire(url.host, url.port or 80, address) for _ in range(_AT_ONCE)]
 
-    async def ask(
-        self, method: str, path: str, token: str, headers: str = "", body: bytes = b""
-    ) -> Answer:
+    async def ask(self, method: str, path: str, headers: str = "", body: bytes = b"") -> Answer:
         """Send one request; there is a free connection, as `_all` asks no more at once."""
         wire = self._free.pop()
-        if token:
-            headers += f"Authorization: Bearer {token}\r\n"
         if body:
             headers += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
         request = f"{method} {path} HTTP/1.1\r\nHost: x\r\n{headers}\r\n".encode() + body
@@ -87,9 +146,17 @@ class Lines:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def lines(base_url: str) -> AsyncIterator[Lines]:
-    """Connections to a server process on the same database."""
-    opened = Lines(httpx.URL(base_url))
+async def lines(url: httpx.URL) -> AsyncIterator[Lines]:
+    """Connections as the trusted proxy opens them."""
+    opened = Lines(url, PROXY)
+    yield opened
+    await opened.close()
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def direct(url: httpx.URL) -> AsyncIterator[Lines]:
+    """Connections of who found a way around the proxy."""
+    opened = Lines(url)
     yield opened
     await opened.close()
 
@@ -99,29 +166,29 @@ class Asking:
     """A row of the matrix as a request of its operation."""
 
     row: Row
-    method: str
-    path: str
+    operation: Operation
     lines: Lines
 
-    async def by(self, caller: Caller, things: Mapping[str, str]) -> Answer:
+    async def by(self, standing: Standing, things: Mapping[str, str]) -> Answer:
         """Send it."""
         query: dict[str, str] = _filled(self.row.query, things)
-        if self.row.listed and self.method == "GET":
+        if self.row.listed and "limit" in self.operation.parameters:
             query["limit"] = "200"
         body = b"" if self.row.body is None else json.dumps(_filled(self.row.body, things)).encode()
         path = f"{self.at(things)}?{urlencode(query)}" if query else self.at(things)
-        return await self.lines.ask(self.method, path, caller.token, 'If-Match: "999"\r\n', body)
+        headers = f'{standing.headers}If-Match: "999"\r\n'
+        return await self.lines.ask(self.operation.method, path, headers, body)
 
     def at(self, things: Mapping[str, str]) -> str:
         """Return the path to some things."""
-        return self.path.format_map(_filled(self.row.path, things))
+        return self.operation.path.format_map(_filled(self.row.path, things))
 
 
 @pytest.fixture(scope="module")
 def askings(app: FastAPI, lines: Lines) -> list[Asking]:
     """The whole matrix as requests."""
     operations = _operations(app)
-    return [Asking(row, *operations[row.operation], lines) for row in MATRIX]
+    return [Asking(row, operations[row.operation], lines) for row in MATRIX]
 
 
 # --- the table itself -----------------------------------------------------------------------------
@@ -151,9 +218,12 @@ def _said(row: Row, standing: Standing, answer: Answer, things: Mapping[str, str
     elif row.listed is not None:
         wanted = ((200, reached),)
         got = (answer.status, _filled(row.listed, things) in text)
+    elif row.by_somebody and standing.proof is Proof.CERTIFICATE:
+        wanted = (403,)
     else:
         wanted = tuple(row.found) if reached else (row.others,)
-    who = f"{row.operation} {dict(row.path)} {row.listed or ''} by {role} {standing.distance}"
+    by = f"{role} {standing.distance} with {standing.proof}"
+    who = f"{row.operation} {dict(row.path)} {row.listed or ''} by {by}"
     return "" if got in wanted else f"{who}: {got}, not {wanted}\n    {text[:300]}"
 
 
@@ -161,8 +231,8 @@ async def test_each_role_reaches_what_the_matrix_says_and_nothing_else(
     askings: list[Asking], house: House
 ) -> None:
     async def look(asking: Asking, standing: Standing) -> str:
-        things = house.named(standing.caller.role)
-        return _said(asking.row, standing, await asking.by(standing.caller, things), things)
+        things = house.named(standing)
+        return _said(asking.row, standing, await asking.by(standing, things), things)
 
     # Whoever uses something up (a hold, an absence) comes last.
     asked = sorted(
@@ -178,19 +248,36 @@ async def test_each_role_reaches_what_the_matrix_says_and_nothing_else(
     assert not wrong, "\n".join(wrong)
 
 
+async def test_everybody_is_known_by_what_they_proved(house: House, lines: Lines) -> None:
+    proved = {
+        Proof.SECRET: ("client_secret", None),
+        Proof.CERTIFICATE: ("client_certificate", None),
+        Proof.PERSON: ("client_secret", "hospital"),
+    }
+    for standing in house.standings:
+        me = (await lines.ask("GET", "/v1/me", standing.headers)).json
+        person = me["person"] and me["person"]["proof"]
+        said = ("client_secret", "asserted") if standing.says_who else proved[standing.proof]
+        assert (me["auth_method"], person) == said
+        assert (me["role"], me["territories"]) == (
+            standing.caller.role,
+            [standing.caller.territory],
+        )
+
+
 async def test_the_invisible_is_told_like_what_never_existed(
     askings: list[Asking], house: House
 ) -> None:
     """The same status, the same members, the same words: but for the request's own id."""
 
     async def compare(asking: Asking, standing: Standing) -> str:
-        things = house.named(standing.caller.role)
+        things = house.named(standing)
         never = dict.fromkeys(things, str(new_id()))
         names = asking.row.path or {"slot_id": "{slot}"}
         nowhere = {**things, **{n: never[n] for n in things if f"{{{n}}}" in names.values()}}
         if "{practitioner}" in names.values():
             nowhere["practitioner"] = things["practitioner"]
-        hidden, none = [await asking.by(standing.caller, t) for t in (things, nowhere)]
+        hidden, none = [await asking.by(standing, t) for t in (things, nowhere)]
         told = [_without_request_id(answer) for answer in (hidden, none)]
         return "" if told[0] == told[1] else f"{asking.row.operation}: {told}"
 
@@ -200,6 +287,7 @@ async def test_the_invisible_is_told_like_what_never_existed(
         if asking.row.others == 404 and not asking.row.listed
         for standing in house.standings
         if standing.caller.role in asking.row.roles
+        and standing.proof is Proof.SECRET
         and not asking.row.reached_by(standing.group, standing.distance)
     ]
     assert len(asked) > 100
@@ -248,33 +336,75 @@ def strangers(keys: Keys, house: House) -> dict[str, str]:
         "a signature of something else": f"{head}.{payload[:-2]}AA.{signature}",
         "half a token": f"{head}.{payload}",
         "no token": "x",
-        "nothing": "",
         "letters": "é" * 40,
     }
 
 
-async def test_a_stranger_reaches_nothing(
-    askings: list[Asking], house: House, strangers: Mapping[str, str]
-) -> None:
-    async def knock(asking: Asking, token: str) -> str:
-        answer = await asking.lines.ask(asking.method, asking.at(house.things), token)
-        told = (answer.status, answer.json.get("code"))
-        right = told == (401, "token-invalid") and "www-authenticate" in answer.headers
-        return "" if right else f"{asking.row.operation} {token!r}: {told}"
+@dataclass(frozen=True)
+class Knock:
+    """What is not let in: from where, with what, and what it is told."""
 
-    asked = [(a, token) for a in askings for token in strangers.values()]
+    lines: Lines
+    headers: str
+    code: str = "token-invalid"
+
+
+@pytest.fixture(scope="module")
+def knocks(
+    house: House, strangers: Mapping[str, str], proving: Proofs, lines: Lines, direct: Lines
+) -> dict[str, Knock]:
+    """Everybody who is nobody here."""
+    good = next(s.headers for s in house.standings if s.proof is Proof.CERTIFICATE)
+    person = proving.provider.token()
+    return {
+        **{
+            name: Knock(lines, f"Authorization: Bearer {token}\r\n")
+            for name, token in strangers.items()
+        },
+        "anonymous": Knock(lines, ""),
+        "a certificate that no trusted proxy gave on": Knock(direct, good),
+        "a certificate of nobody here": Knock(
+            lines, f"{proving.shown('CN=x,OU=nobody')}\r\n", "certificate-refused"
+        ),
+        "an issuer's own token": Knock(lines, f"Authorization: Bearer {person}\r\n"),
+    }
+
+
+async def test_a_stranger_reaches_nothing(
+    askings: list[Asking], house: House, knocks: Mapping[str, Knock]
+) -> None:
+    async def knock(asking: Asking, who: str) -> str:
+        by, of = knocks[who], asking.operation
+        answer = await by.lines.ask(of.method, asking.at(house.things), by.headers)
+        told = (answer.status, answer.json.get("code"))
+        right = told == (401, by.code) and "www-authenticate" in answer.headers
+        return "" if right else f"{asking.row.operation} {who}: {told}"
+
+    asked = [(asking, who) for asking in askings for who in knocks]
     wrong = [said for said in await _all(knock(*pair) for pair in asked) if said]
     assert not wrong, "\n".join(wrong)
 
 
-async def test_a_right_that_was_taken_back_is_gone_at_the_next_request(
-    askings: list[Asking], house: House
+async def test_a_right_that_ended_is_gone_at_the_next_request(
+    askings: list[Asking], house: House, world: World, proving: Proofs, client: httpx.AsyncClient
 ) -> None:
-    async def knock(asking: Asking, role: Role) -> str:
-        answer = await asking.by(house.revoked[role], house.named(role))
-        told = (answer.status, answer.json.get("code"))
-        return "" if told == (401, "grant-ended") else f"{asking.row.operation} {role}: {told}"
+    """Whichever way it ended: every role, and however it proves who it is one of them."""
 
-    asked = [(asking, role) for asking in askings for role in sorted(asking.row.roles)]
-    wrong = [said for said in await _all(knock(*pair) for pair in asked) if said]
+    async def knock(asking: Asking, how: str, standing: Standing) -> str:
+        answer = await asking.by(standing, house.things)
+        told = (answer.status, answer.json.get("code"))
+        by_certificate = standing.proof is Proof.CERTIFICATE
+        right = told == (401, "certificate-refused" if by_certificate else "grant-ended")
+        who = f"{standing.caller.role} with {standing.proof}, {how}"
+        return "" if right else f"{asking.row.operation} {who}: {told}"
+
+    asked = [
+        (asking, how, standing)
+        for how, standings in (await ended(world, proving, client)).items()
+        for standing in standings
+        for asking in askings
+        if standing.caller.role
+        in (asking.row.roles if standing.proof is Proof.SECRET else (min(asking.row.roles),))
+    ]
+    wrong = [said for said in await _all(knock(*one) for one in asked) if said]
     assert not wrong, "\n".join(wrong)

@@ -1,6 +1,7 @@
 """A provider for the tests of one file."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -41,7 +42,7 @@ async def psc(
     world: World, issuer: Provider, make_settings: MakeSettings, shared_urls: DatabaseUrls
 ) -> AsyncIterator[Desk]:
     """A server that trusts the provider as Pro Santé Connect."""
-    more = {
+    more: dict[str, Any] = {
         "name": "psc", "kind": "psc", "acr": ["eidas1"], "audience_claim": "azp",
         "audience": [SOFTWARE],
     }  # fmt: skip

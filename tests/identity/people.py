@@ -65,11 +65,11 @@ class Desk:
         person: Identifier,
         role: Role = Role.REGULATOR,
         type_: str = "sas",
-        organization: UUID | None = None,
+        organization_id: UUID | None = None,
         **more: Any,
     ) -> UUID:
         """Give a person a right, in an organization of its own unless one is named."""
-        organization = organization or await self.world.organization(type_)
+        organization = organization_id or await self.world.organization(type_)
         async with self.database.unit_of_work() as uow:
             account = await open_account(
                 uow, OPERATOR, identifier=person, family_name="Épreuve", given_name="Camille",

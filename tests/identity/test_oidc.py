@@ -324,9 +324,7 @@ async def test_a_sign_in_on_a_read_only_server_writes_nothing(
         await open_.grant(person)
         spent = issuer.token(sub=person.value)
         assert (await open_.exchange(spent)).status_code == 200
-    async with desk(
-        world, issuer, make_settings, shared_urls, {"read_only": True}
-    ) as closed:
+    async with desk(world, issuer, make_settings, shared_urls, {"read_only": True}) as closed:
         assert "already" in refused(await closed.exchange(spent), "invalid_request")
         fresh = issuer.token(sub=person.value)
         assert (await closed.exchange(fresh)).status_code == 200
@@ -434,7 +432,7 @@ async def test_another_claim_may_hold_the_national_number(
     world: World, issuer: Provider, make_settings: MakeSettings, shared_urls: DatabaseUrls
 ) -> None:
     rpps = f"1{int(time.time() * 1e6) % 10**10:010d}"
-    more = {"identifier_claim": "rpps", "identifier_system": "rpps"}
+    more: dict[str, Any] = {"identifier_claim": "rpps", "identifier_system": "rpps"}
     async with desk(world, issuer, make_settings, shared_urls, **more) as made:
         await made.grant(Identifier.of_rpps(rpps))
         for written in (rpps, f"8{rpps}", f" {rpps} "):
