@@ -58,8 +58,9 @@ def grant_is_live() -> ColumnElement[bool]:
     """True while the caller's grant is unchanged, unrevoked and within its dates.
 
     A person's grant lasts as long as the software that they signed in with, and as its way of
-    proving itself, too; software's own ends with them anyhow. A statement that carries this condition needs no look-up before it;
-    revoking takes effect on the next request. Parameters: `grant_parameters`.
+    proving itself, too; software's own ends with them anyhow. A statement that carries this
+    condition needs no look-up before it; revoking takes effect on the next request. Parameters:
+    `grant_parameters`.
     """
     g, c = grants.c, clients.c
     software = select(1).where(

@@ -9,8 +9,7 @@ from fastapi import APIRouter, Form, Header, Request, Response
 from fastapi.responses import JSONResponse
 
 from service.identity import usecases
-from service.identity.authenticators import Authenticators
-from service.identity.authenticators.credentials import identifier_of
+from service.identity.authenticators import Authenticators, certificates, credentials
 from service.identity.domain import (
     CertificateRefused,
     ClientRefused,
@@ -67,33 +66,40 @@ async def token(
             400, "unsupported_grant_type", "Only client_credentials, and token exchange (RFC 8693)."
         )
     identifier, secret = _basic(authorization) or (form.client_id or "", form.client_secret or "")
-    state, here = request.app.state, network(request.scope)
-    authenticators: Authenticators = state.authenticators
     try:
-        certificate = authenticators.certificate(request.headers)
-    except CertificateRefused as refusal:
-        state.token_limit.spend(("", here), request.scope)
-        return _error(401, ClientRefused.code, _sentence(refusal))
-    # Who shows a certificate guesses nothing, and is counted by it, whatever client it names.
-    shown = None if certificate is None or secret else certificate.thumbprint
-    named = shown or str(identifier_of(identifier))
-    state.token_limit.spend((named, here), request.scope)
-    if not shown:
-        state.guesses.check(named, here)
-    try:
-        software = await authenticators.software(uow, certificate, identifier, secret)
+        software = await _software(request, uow, identifier, secret)
         issue = _exchanged if form.grant_type == _EXCHANGE else _issued
         issued = await issue(request, uow, software, form)
     except (ClientRefused, CertificateRefused) as refusal:
-        if not shown:
-            state.guesses.failed(named, here)
         return _error(401, ClientRefused.code, _sentence(refusal))
     except (usecases.ScopeRefused, usecases.PersonRefused, SubjectTokenRefused) as refusal:
         return _error(400, refusal.code, _sentence(refusal))
-    state.guesses.succeeded(str(software.client_id), here)
-    if not state.settings.read_only:
+    if not request.app.state.settings.read_only:
         await usecases.remember_use(uow, software.client_id)
     return _no_store(JSONResponse(issued.model_dump(exclude_none=True)))
+
+
+async def _software(request: Request, uow: UnitOfWork, identifier: str, secret: str) -> Principal:
+    """Return the client that asks for a token: a secret counts before a certificate.
+
+    Whoever shows a certificate guesses nothing, and is counted by it, whatever client they name.
+    """
+    state, here = request.app.state, network(request.scope)
+    authenticators: Authenticators = state.authenticators
+    certificate = authenticators.certificate(request.headers)
+    if certificate is not None and not secret:
+        state.token_limit.spend((certificate.thumbprint, here), request.scope)
+        return await certificates.client(uow, certificate, identifier)
+    named = str(credentials.identifier_of(identifier))
+    state.token_limit.spend((named, here), request.scope)
+    state.guesses.check(named, here)
+    try:
+        found = await credentials.client(uow, identifier, secret)
+    except ClientRefused:
+        state.guesses.failed(named, here)
+        raise
+    state.guesses.succeeded(named, here)
+    return found
 
 
 async def _issued(

@@ -57,7 +57,7 @@ installation key_fingerprints | events address | access_log address
 """
 # Keyed digests: from them nothing is read.
 DIGESTS = """
-clients secret_digest previous_digest | idempotency_keys fingerprint
+clients secret_digest previous_digest | idempotency_keys fingerprint | spent_tokens digest
 patient_files name_birth_index phone_index ins_index patient_key | bookings patient_key
 audit_seals row_digests previous hash mac
 """

@@ -234,5 +234,5 @@ async def test_guessing_a_secret_makes_wait_and_the_client_does_not(
             named = {**form(unknown), "client_id": spelt}
             waits = await client.post("/oauth/token", data=named)
             problem(waits, 429, "too-many-requests")
-        assert waits.headers["Retry-After"] == "1"
+            assert waits.headers["Retry-After"] == "1"
         assert (await client.post("/oauth/token", data=form(at_home))).status_code == 200

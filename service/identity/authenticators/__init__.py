@@ -7,18 +7,17 @@
 | `oidc` | a person | a token of an OpenID Connect issuer |
 | `psc` | a health professional | the same, and what Pro Santé Connect says of them |
 
-What they prove is a `Principal` (software) and a `ProvenPerson` (of a `SubjectToken`). What these may do is not theirs
-to say: that is in grants. Which ones there are is in the settings.
+What they prove is a `Principal` (software) and a `ProvenPerson` (of a `SubjectToken`). What these
+may do is not theirs to say: that is in grants. Which ones there are is in the settings.
 """
 
 from collections.abc import Mapping
 
-from service.identity.authenticators import certificates, credentials, psc
+from service.identity.authenticators import certificates, psc
 from service.identity.authenticators.certificates import Certificate
 from service.identity.authenticators.oidc import Issuer, issuer_of
-from service.identity.domain import ClientRefused, Principal, SubjectTokenRefused
+from service.identity.domain import Principal, SubjectTokenRefused
 from service.identity.people import SubjectToken
-from service.kernel.db import UnitOfWork
 from service.kernel.settings import Settings
 
 
@@ -36,21 +35,6 @@ class Authenticators:
         """Return the certificate that came with a request. Refuses with `certificate-refused`."""
         given = headers.get(self._header) if self._header else None
         return certificates.read(given) if given else None
-
-    async def software(
-        self, uow: UnitOfWork, certificate: Certificate | None, client_id: str, secret: str
-    ) -> Principal:
-        """Return the client that asks for a token: a secret counts before a certificate.
-
-        With a certificate it need not name itself, but nobody else. Refusals: `invalid_client`,
-        `certificate-refused`.
-        """
-        if certificate is None or secret:
-            return await credentials.client(uow, client_id, secret)
-        found = await certificates.client(uow, certificate)
-        if client_id and credentials.identifier_of(client_id) != found.client_id:
-            raise ClientRefused("This certificate is not that client's.")
-        return found
 
     async def subject(self, token: str, software: Principal) -> SubjectToken:
         """Return whom a token of a known issuer proves, brought by the software it was given to.

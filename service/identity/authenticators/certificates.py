@@ -16,7 +16,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
 
 from service.identity import repository
-from service.identity.domain import CertificateRefused, Method, Principal
+from service.identity.authenticators.credentials import identifier_of
+from service.identity.domain import CertificateRefused, ClientRefused, Method, Principal
 from service.kernel import clock
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import FieldError, Invalid
@@ -54,12 +55,17 @@ def read(header: str) -> Certificate:
     return Certificate(subject, found.not_valid_before_utc, found.not_valid_after_utc, digest)
 
 
-async def client(uow: UnitOfWork, certificate: Certificate) -> Principal:
-    """Return the client whose certificate this is. Refusals: `certificate-refused`."""
+async def client(uow: UnitOfWork, certificate: Certificate, named: str = "") -> Principal:
+    """Return the client whose certificate this is; it may name itself, and nobody else.
+
+    Refusals: `certificate-refused`, `invalid_client`.
+    """
     check_dates(certificate)
     found = await repository.find_certified(uow, certificate.subject)
     if found is None:
         raise CertificateRefused
+    if named and identifier_of(named) != found[0]:
+        raise ClientRefused("This certificate is not that client's.")
     return Principal(*found, Method.CERTIFICATE, certificate.thumbprint)
 
 

@@ -93,7 +93,7 @@ class Issuer:
             organizations=self.settings.organizations,
         )
 
-    async def person(self, token: str, claims: Mapping[str, Any]) -> ProvenPerson:
+    async def person(self, _token: str, claims: Mapping[str, Any]) -> ProvenPerson:
         """Return the person whom a verified token proves."""
         value = text(claims, self.settings.identifier_claim)
         if value is None:
