@@ -295,6 +295,15 @@ class Actor:
             correlation_id=self.correlation_id,
         )
 
+    @property
+    def somebody(self) -> tuple[UUID, object]:
+        """Return what tells one caller from another: the right, and who works with the software.
+
+        The person by number; without one, by all that is said of them.
+        """
+        said = self.person or {}
+        return self.grant_id, (said.get("system"), said["id"]) if "id" in said else said
+
     def named(self) -> dict[str, object]:
         """Return who acts, as stored beside a call or a booking."""
         return {"client_id": str(self.client_id), "role": str(self.role), "person": self.person}

@@ -62,7 +62,10 @@ _k = idempotency_keys.c
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """A key in its scope, with the keyed digest of the request it came with."""
+    """A key in its scope, with the keyed digest of the request it came with.
+
+    `key` begins with a digest of who sent it: their right, and the person.
+    """
 
     client_id: UUID
     method: str

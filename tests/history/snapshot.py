@@ -106,7 +106,7 @@ SELECT id, type, subject_id, xid::xid::text AS xid,
        organization_id, correlation_id, data
 FROM events WHERE territory = $1 AND split_part(type, '.', 1) IN ('slot', 'hold', 'booking')"""
 _KEYS = """
-SELECT client_id, method, path, key, status, ids FROM idempotency_keys
+SELECT client_id, method, path, split_part(key, ' ', 2) AS key, status, ids FROM idempotency_keys
 WHERE client_id = ANY($1)"""
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from service.identity import Role, give_grant
 from service.kernel.db import Database
 from service.kernel.idempotency import idempotency_keys, sweep
 from service.kernel.ids import new_id
@@ -102,6 +103,47 @@ async def test_another_client_may_use_the_same_key(world: World) -> None:
     second = await two.post("/v1/slots", two.slot(), key="a")
     assert (first.status_code, second.status_code) == (201, 201)
     assert first.json()["id"] != second.json()["id"]
+
+
+async def test_another_person_with_the_same_software_may_use_the_same_key(world: World) -> None:
+    """Their software counts for each desk: nobody gets another's answer, a retry its own."""
+    doctor = await world.doctor()
+    body = doctor.slot()
+    made = []
+    for person in ({"user_id": "1"}, {"user_id": "2"}, {"user_family_name": "Épreuve"}, {}):
+        await doctor.sign_in(**person)
+        first = await doctor.post("/v1/slots", {**body, **_later(len(made))}, key="a")
+        assert "Idempotency-Replayed" not in first.headers
+        await doctor.sign_in(**person)
+        again = await doctor.post("/v1/slots", {**body, **_later(len(made))}, key="a")
+        assert again.headers["Idempotency-Replayed"] == "true"
+        assert (first.status_code, again.json()) == (201, first.json())
+        made.append(first.json()["id"])
+    assert len(set(made)) == len(made)
+
+
+def _later(hours: int) -> Body:
+    start = soon(2 + hours)
+    return {
+        "starts_at": start.isoformat(), "ends_at": (start + timedelta(minutes=20)).isoformat(),
+    }  # fmt: skip
+
+
+async def test_another_right_of_the_same_software_may_use_the_same_key(world: World) -> None:
+    """As people have rights of their own: whose right it is says who asks."""
+    doctor = await world.doctor()
+    body = doctor.slot()
+    first = await doctor.post("/v1/slots", body, key="a")
+    assert first.status_code == 201
+    async with world.database.unit_of_work() as uow:
+        await give_grant(
+            uow, client_id=doctor.secret.client_id, role=Role.DELEGATE,
+            organization_id=doctor.organization_id, organization_type="practice",
+            territories=[world.territory], practitioner_ids=[doctor.practitioner_id],
+        )  # fmt: skip
+    await doctor.sign_in(scope="role:delegate")
+    answer = await doctor.post("/v1/slots", body, key="a")
+    problem(answer, 409, "overlapping-slot")
 
 
 async def test_another_path_may_use_the_same_key(world: World) -> None:

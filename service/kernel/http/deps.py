@@ -166,6 +166,9 @@ def _lost_to_key(refusal: DomainError) -> bool:
     return isinstance(refusal, ConstraintViolated) and refusal.name == idempotency.CONSTRAINT
 
 
+_SCOPE_BYTES = 16
+
+
 async def _once(
     request: Request,
     response: Response,
@@ -180,16 +183,18 @@ async def _once(
         key = key[1:-1]
     if not re.fullmatch(r"[\x21-\x7e]{1,255}", key):
         raise KeyMalformed(FieldError("Idempotency-Key", KeyMalformed.code, KeyMalformed.title))
-    vault = request.app.state.database.vault
+    vault, actor = request.app.state.database.vault, request.state.actor
+    # The same software counts for each of its people, and each of their rights.
+    somebody = vault.fingerprint(orjson.dumps(actor.somebody, option=orjson.OPT_SORT_KEYS))
     content = await request.body()
     with suppress(orjson.JSONDecodeError):  # an empty body, or one that is refused elsewhere
         content = orjson.dumps(orjson.loads(content), option=orjson.OPT_SORT_KEYS)
     return Once(
         IdempotencyKey(
-            client_id=request.state.actor.client_id,
+            client_id=actor.client_id,
             method=request.method,
             path=request.url.path,
-            key=key,
+            key=f"{somebody[:_SCOPE_BYTES].hex()} {key}",
             fingerprint=vault.fingerprint(content),
         ),
         response,
