@@ -54,6 +54,8 @@ ROLES: Mapping[str, str] = {
     "admin": "Administrateur",
     "operator": "Exploitant du service",
 }
+# Of the person: whether somebody proved who they are.
+ASSERTED, PROVEN = "déclarée par le logiciel", "authentifiée"
 BREAK_GLASS: Mapping[str, str] = {
     "vital_emergency": "Urgence vitale",
     "patient_unable": "Patient hors d’état de s’exprimer",

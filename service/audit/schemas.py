@@ -27,7 +27,9 @@ class TraceOut(Answer):
     grant_id: UUID | None
     role: str | None
     organization_id: UUID | None
-    person: dict[str, str] | None = Field(description="As the software asserts, not proven.")
+    person: dict[str, str] | None = Field(
+        description="Who works with the software; `proof`: `asserted`, or who proved them."
+    )
     purpose: str | None
     address: str | None = Field(description="Network address, as the server saw it.")
     correlation_id: str | None = Field(description="The request's `X-Request-Id`.")

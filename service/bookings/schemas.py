@@ -187,7 +187,7 @@ class BookedSlot(Answer):
 
 
 class RequestedBy(Answer):
-    """Who asked: organization, role, and the person its software asserts."""
+    """Who asked: organization, role, and the person, asserted or proven (`proof`)."""
 
     organization_id: UUID
     organization_type: str

@@ -173,7 +173,7 @@ class CallStateForbids(Conflict):
 
 
 class CallAssigned(Conflict):
-    """Somebody else has taken the call; names the role and the asserted person."""
+    """Somebody else has taken the call; names the role and the person."""
 
     code = "call-assigned"
     title = "Somebody else has taken this call."
@@ -301,7 +301,7 @@ class Call:
 def assignee(who: Mapping[str, Any]) -> tuple[str, str, Any]:
     """Return what tells one taker of calls from another.
 
-    The client and role, and the person that the client asserts: its `id`, or all that is asserted
+    The client and role, and the person who works with it: its `id`, or all that is asserted
     when it has none, so that a corrected name or e-mail does not make somebody else of a doctor.
     """
     person = who.get("person") or {}
@@ -314,7 +314,7 @@ def check_bookable(call: Call) -> None:
 
 
 def refuse_assigned(call: Call) -> CallAssigned:
-    """Return the refusal that says who has the call: role and asserted person, no software."""
+    """Return the refusal that says who has the call: role and person, no software."""
     who = call.assigned_to or {}
     return CallAssigned(assigned_to={"role": who.get("role"), "person": who.get("person")})
 

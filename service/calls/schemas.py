@@ -193,7 +193,7 @@ class ClosureIn(Body):
 
 
 class WhoOut(Answer):
-    """Who did it: the role, and the person that their software asserts (not proven)."""
+    """Who did it: the role, and the person, asserted by their software or proven (`proof`)."""
 
     role: str
     person: dict[str, str] | None

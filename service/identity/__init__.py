@@ -20,7 +20,7 @@ from service.identity.domain import (
     Role,
 )
 from service.identity.parts import grant_is_live, grant_parameters, live_grants
-from service.identity.people import Account, Identifier, IdentifierInvalid, identifier
+from service.identity.people import ASSERTED, Account, Identifier, IdentifierInvalid, identifier
 from service.identity.repository import GrantEntry
 from service.identity.tokens import Tokens
 from service.identity.usecases import (
@@ -46,6 +46,7 @@ from service.identity.usecases import (
 
 __all__ = [
     "AGGREGATES_ONLY",
+    "ASSERTED",
     "BOOKERS",
     "OPERATOR",
     "PERMISSIONS",

@@ -99,7 +99,7 @@ events = Table(
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Who causes a change or a reading: client, grant, role, organization, asserted person.
+    """Who causes a change or a reading: client, grant, role, organization, person.
 
     Why (`purpose`), from which network address as the server sees it, and in which request.
     """

@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Annotated, Any, Self
 from uuid import UUID
@@ -14,6 +15,7 @@ from pydantic_core import PydanticCustomError
 from service.audit import BreakGlass, Trace
 from service.audit import reference as labels
 from service.directory import phone_number, reference, rpps_number
+from service.identity import ASSERTED
 from service.kernel import clock
 from service.kernel.http.shapes import Answer, Body, local
 from service.patients.domain import (
@@ -287,7 +289,9 @@ class AccessOut(Answer):
     organization_id: UUID | None
     organization: str | None = Field(description="Its name.")
     role: str | None
-    person: dict[str, str] | None = Field(description="As the software asserts, not proven.")
+    person: dict[str, str] | None = Field(
+        description="Who works with the software; `proof`: `asserted`, or who proved them."
+    )
     purpose: str | None
     break_glass: str | None = Field(description="Why it was opened though it was not visible.")
 
@@ -329,7 +333,8 @@ _TITLES = (
     "Résultat",
     "Structure",
     "Fonction",
-    "Personne déclarée",
+    "Personne",
+    "Identité",
     "Finalité",
     "Accès d’urgence",
 )
@@ -350,11 +355,18 @@ def accesses_csv(found: Accesses) -> str:
             _organization(found, trace),
             labels.ROLES.get(trace.role or "", trace.role),
             " ".join(name for name in names if name) or person.get("id"),
+            _identity(person),
             labels.PURPOSES.get(trace.purpose or "", trace.purpose),
             labels.BREAK_GLASS.get(trace.break_glass or "", trace.break_glass),
         )
         writer.writerow(map(_cell, row))
     return f"\ufeff{sheet.getvalue()}"
+
+
+def _identity(person: Mapping[str, str]) -> str | None:
+    """Tell in French whether somebody proved the person, or the software says so."""
+    proof = person.get("proof")
+    return proof and (labels.ASSERTED if proof == ASSERTED else labels.PROVEN)
 
 
 def _cell(text: str | None) -> str:

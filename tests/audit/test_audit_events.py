@@ -135,7 +135,9 @@ async def test_a_patient_is_told_who_had_access(world: World, database: Database
     rows = list(csv.reader(io.StringIO(sheet.text.removeprefix("\ufeff")), delimiter=";"))
     assert rows[0][:3] == ["Date et heure", "Action", "Résultat"]
     assert rows[3][1:3] == ["Consultation d’un rendez-vous", "montré"]
-    assert rows[3][4:7] == ["Médecin effecteur", "'=Camille Épreuve", "Prise en charge"]
+    who = ["Médecin effecteur", "'=Camille Épreuve", "déclarée par le logiciel"]
+    assert rows[3][4:8] == [*who, "Prise en charge"]
+    assert rows[5][5:7] == ["", ""]  # software without anybody
     (trace,) = await traces(database, request_id)
     assert (trace["subject_ids"], trace["purpose"]) == ([UUID(file["id"])], "patient_rights")
 
