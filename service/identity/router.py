@@ -23,8 +23,10 @@ from service.identity.people import identifier as read_identifier
 from service.identity.schemas import MeOut, MyOrganizationOut, OAuthErrorOut, TokenForm, TokenOut
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import BodyTooLarge, DomainError, Invalid, Unavailable
+from service.kernel.events import Origin
 from service.kernel.http.deps import Uow
 from service.kernel.http.problems import problems
+from service.kernel.http.proxies import address
 from service.kernel.http.rate import TooManyRequests, network
 from service.kernel.settings import Settings
 
@@ -128,15 +130,28 @@ async def _exchanged(
     if _asserted(form, check_key=False):
         raise SubjectTokenRefused(detail="It proves who is acting: nobody is asserted beside them.")
     authenticators: Authenticators = request.app.state.authenticators
-    subject = await authenticators.subject(form.subject_token, software)
-    issued = await usecases.exchange_token(
-        uow,
-        request.app.state.tokens,
-        software,
-        subject,
-        scope=form.scope,
-        traced=not request.app.state.settings.read_only,
+    traced, person = not request.app.state.settings.read_only, None
+    origin = Origin(
+        client_id=software.client_id,
+        address=address(request.scope),
+        correlation_id=request.scope["request_id"],
     )
+    try:
+        subject = await authenticators.subject(form.subject_token, software)
+        person = subject.person
+        issued = await usecases.exchange_token(
+            uow,
+            request.app.state.tokens,
+            software,
+            subject,
+            scope=form.scope,
+            origin=origin,
+            traced=traced,
+        )
+    except (usecases.ScopeRefused, SubjectTokenRefused) as refusal:
+        if traced:
+            await usecases.tell_refused_exchange(uow, software, origin, person, refusal)
+        raise
     return TokenOut(**asdict(issued), issued_token_type=_ACCESS_TOKEN)
 
 
@@ -148,6 +163,7 @@ def _asserted(form: TokenForm, *, check_key: bool) -> dict[str, str]:
         "family_name": form.user_family_name,
         "given_name": form.user_given_name,
         "email": form.user_email,
+        "role": form.user_role,
     }
     person = {name: value for name, value in said.items() if value}
     if any("\x00" in value for value in person.values()):  # no event could keep it

@@ -36,6 +36,9 @@ class TokenForm(BaseModel):
     user_family_name: Asserted = None
     user_given_name: Asserted = None
     user_email: Asserted = None
+    user_role: Asserted = Field(
+        None, description="What they are there, in the software's own words; no right of ours."
+    )
 
 
 class TokenOut(Answer):

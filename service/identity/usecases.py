@@ -3,7 +3,7 @@
 import base64
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -97,14 +97,16 @@ async def exchange_token(
     subject: SubjectToken,
     *,
     scope: str,
+    origin: Origin,
     traced: bool,
 ) -> IssuedToken:
     """Give a proven person a short token of one of their own grants, for use with this software.
 
     A profession grants nothing: without a grant of this territory there is no token, nor with one
     where the issuer is not believed. `scope` picks as above, and `exercise:<code>` among several
-    professions. Each token of an issuer is worth one of ours. `traced` is False in read-only times,
-    when nothing is written. Refusals: `invalid_scope`, `invalid_request`.
+    professions. Each token of an issuer is worth one of ours. `origin` says from where they ask;
+    `traced` is False in read-only times, when nothing is written. Refusals: `invalid_scope`,
+    `invalid_request`.
     """
     person = subject.person
     words = _words(scope, "role", "organization", "practitioner", "exercise")
@@ -130,12 +132,35 @@ async def exchange_token(
         raise SubjectTokenRefused(detail="It was exchanged already: bring another one.")
     issued = _issued(tokens, software, grant, named(person, exercise))
     if traced and grant.account_id is not None:
-        origin = tokens.verify(issued.access_token).origin
-        data = {"method": software.method}
+        actor = tokens.verify(issued.access_token)
+        here = replace(actor, address=origin.address, correlation_id=origin.correlation_id)
         await events.record(
-            uow, origin, "account.signed_in", grant.account_id, territory=None, data=data
+            uow,
+            here.origin,
+            "account.signed_in",
+            grant.account_id,
+            territory=_only(grant.territories),
+            data={"method": software.method},
         )
     return issued
+
+
+async def tell_refused_exchange(
+    uow: UnitOfWork,
+    software: Principal,
+    origin: Origin,
+    person: ProvenPerson | None,
+    refusal: DomainError,
+) -> None:
+    """Trace that software brought somebody's token in vain; and the person, if it proved one."""
+    await events.record(
+        uow,
+        replace(origin, person=named(person, None) if person else None),
+        "client.exchange_refused",
+        software.client_id,
+        territory=None,
+        data={"reason": refusal.code},
+    )
 
 
 def _issued(

@@ -14,26 +14,31 @@ async def test_a_secretary_of_two_doctors_says_for_whom_they_act_now(hospital: D
             secretary, Role.DELEGATE, organization=doctor.organization_id, type_="practice",
             practitioner_ids=[doctor.practitioner_id],
         )  # fmt: skip
-    token = hospital.provider.token(sub=secretary.value)
-    told = (await hospital.exchange(token, "role:delegate")).json()["error_description"]
+
+    def token() -> str:
+        return hospital.provider.token(sub=secretary.value)
+
+    told = (await hospital.exchange(token(), "role:delegate")).json()["error_description"]
     for doctor in doctors:
         assert f"practitioner:{doctor.practitioner_id}" in told
         scope = f"role:delegate practitioner:{doctor.practitioner_id}"
-        fresh = hospital.provider.token(sub=secretary.value)
-        caller = await hospital.caller(fresh, Role.DELEGATE, scope)
+        caller = await hospital.caller(token(), Role.DELEGATE, scope)
         me = (await caller.get("/v1/me")).json()
         assert me["practitioner_ids"] == [str(doctor.practitioner_id)]
     stranger = await hospital.world.practitioner()
-    assert (await hospital.exchange(token, f"practitioner:{stranger}")).status_code == 400
+    assert (await hospital.exchange(token(), f"practitioner:{stranger}")).status_code == 400
 
 
 async def test_who_is_stopped_is_refused_at_the_next_request_in_every_role(hospital: Desk) -> None:
     person = somebody(hospital.provider)
+
+    def token() -> str:
+        return hospital.provider.token(sub=person.value)
+
     callers = []
     for role, kind in ((Role.REGULATOR, "sas"), (Role.PHARMACIST, "pharmacy")):
         await hospital.grant(person, role, kind)
-        token = hospital.provider.token(sub=person.value)
-        callers.append(await hospital.caller(token, role, f"role:{role}"))
+        callers.append(await hospital.caller(token(), role, f"role:{role}"))
         assert (await callers[-1].get("/v1/slots")).status_code == 200
     async with hospital.database.unit_of_work() as uow:
         account = await find_account(uow, person)
@@ -43,5 +48,4 @@ async def test_who_is_stopped_is_refused_at_the_next_request_in_every_role(hospi
         problem(await caller.get("/v1/slots"), 401, "grant-ended")
         booking = {"slot_id": str(account.id), "patient_file": patient()}
         problem(await caller.post("/v1/bookings", booking), 401, "grant-ended")
-    fresh = hospital.provider.token(sub=person.value)
-    assert (await hospital.exchange(fresh)).json()["error"] == "invalid_scope"
+    assert (await hospital.exchange(token())).json()["error"] == "invalid_scope"

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import csv
+import io
 import json
 import time
 from datetime import UTC, datetime, timedelta
@@ -98,6 +100,20 @@ async def test_what_a_person_does_is_told_with_who_proved_them(hospital: Desk) -
     assert (told.person["proof"], told.person["id"]) == ("hospital", person.value)
 
 
+async def test_a_patient_is_told_that_a_person_was_proven(hospital: Desk) -> None:
+    person = somebody(hospital.provider)
+    await hospital.grant(person)
+    token = hospital.provider.token(sub=person.value, given_name="Camille", family_name="Épreuve")
+    caller = await hospital.caller(token, Role.REGULATOR)
+    file = (await caller.post("/v1/patient-files", patient())).json()
+    await caller.get(f"/v1/patient-files/{file['id']}")
+    path = f"/v1/patient-files/{file['id']}/accesses"
+    sheet = await caller.get(path, headers={"Accept": "text/csv"})
+    rows = list(csv.reader(io.StringIO(sheet.text.removeprefix("\ufeff")), delimiter=";"))
+    assert rows[0][5:7] == ["Personne", "Identité"]
+    assert [row[5:7] for row in rows[1:]] == [["Camille Épreuve", "authentifiée"]] * 3
+
+
 async def test_signing_in_is_traced(hospital: Desk) -> None:
     person = somebody(hospital.provider)
     grant_id = await hospital.grant(person)
@@ -110,6 +126,37 @@ async def test_signing_in_is_traced(hospital: Desk) -> None:
     assert [event.type for event in told] == ["account.opened", "account.signed_in"]
     assert told[1].person is not None
     assert told[1].person["proof"] == "hospital"
+    assert await _traced(hospital, "account.signed_in", grant.account.id) == [
+        (hospital.world.territory, "127.0.0.1", {"method": "client_secret"})
+    ]
+
+
+async def _traced(hospital: Desk, type_: str, subject_id: UUID) -> list[tuple[Any, ...]]:
+    """Return territory, address and data of some events."""
+    found = select(events.events.c["territory", "address", "data"]).where(
+        events.events.c.type == type_, events.events.c.subject_id == subject_id
+    )
+    async with hospital.database.unit_of_work() as uow:
+        return [tuple(row) for row in await uow.single(found)]
+
+
+async def test_who_is_refused_a_token_is_traced(hospital: Desk) -> None:
+    person, stranger = somebody(hospital.provider), somebody(hospital.provider)
+    await hospital.grant(person)
+    refused(await hospital.exchange("no token at all"), "invalid_request")
+    for one, scope in ((stranger, ""), (person, "role:manager")):
+        token = hospital.provider.token(sub=one.value)
+        refused(await hospital.exchange(token, scope), "invalid_scope")
+    async with hospital.database.unit_of_work() as uow:
+        told = await events.history(uow, hospital.software.client_id)
+    named = [
+        (event.type, event.data["reason"], (event.person or {}).get("id")) for event in told[1:]
+    ]
+    assert named == [
+        ("client.exchange_refused", "invalid_request", None),
+        ("client.exchange_refused", "invalid_scope", stranger.value),
+        ("client.exchange_refused", "invalid_scope", person.value),
+    ]
 
 
 async def test_who_is_proven_and_has_no_right_here_gets_nothing(hospital: Desk) -> None:

@@ -204,11 +204,11 @@ async def test_the_asserted_person_is_on_me_and_on_every_event(world: World) -> 
     doctor = await world.doctor()
     await doctor.sign_in(
         user_id="drs-7", user_family_name="Épreuve", user_given_name="Camille",
-        user_email="c@example.org",
+        user_email="c@example.org", user_role="IDE de régulation",
     )  # fmt: skip
     person = {
         "proof": "asserted", "id": "drs-7", "family_name": "Épreuve", "given_name": "Camille",
-        "email": "c@example.org",
+        "email": "c@example.org", "role": "IDE de régulation",
     }  # fmt: skip
     assert (await doctor.get("/v1/me")).json()["person"] == person
     slot = await doctor.publish()

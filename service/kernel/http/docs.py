@@ -51,7 +51,7 @@ _REPLAYED = {
 _OBJECTS = {
     "person": (
         "Person",
-        "The acting person: system, id, names, email. `proof`: `asserted`, or the proving issuer.",
+        "Who acts: system, id, names, email, role. `proof`: `asserted`, or who proved them.",
     ),
     "on_behalf_of": (
         "OnBehalfOf",
