@@ -3,8 +3,9 @@
 import csv
 import io
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
-from itertools import combinations
+from itertools import product
 from random import Random
 from typing import Any
 
@@ -13,20 +14,27 @@ import pytest
 import pytest_asyncio
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import insert
+from sqlalchemy import insert, select
 
 from service.analytics.domain import (
-    APPOINTMENTS,
-    CALL_OUTCOMES,
     CALLBACKS,
     CPTS_INDICATORS,
+    REFERRALS,
     SLOT_USAGE,
+    Doctors,
+    Indicators,
     Month,
+    People,
+    Period,
     Rules,
     Secrecy,
 )
+from service.analytics.domain.secrecy import Family
+from service.analytics.schemas import withheld
+from service.analytics.usecases import told as usecase
 from service.bookings.tables import bookings
 from service.calls.tables import calls
+from service.directory.tables import organizations
 from service.identity import Role
 from service.kernel.db import Database
 from service.kernel.ids import new_id
@@ -34,297 +42,291 @@ from service.patients.tables import patient_files
 from service.slots.tables import slots
 from tests.analytics.attack import Knowledge
 from tests.analytics.drawn import drawn
+from tests.analytics.years import (
+    CASES,
+    FLOOR,
+    KEYS,
+    RANGES,
+    SMALL,
+    Lines,
+    attack,
+    by_community,
+    each_once,
+    found,
+    year_of,
+)
 from tests.support import Caller, World, problem
-
-FLOOR = 11
-SMALL = range(1, FLOOR)
-KEYS = [f"2022-{n:02}" for n in range(1, 13)]
-RANGES = [(a, b) for a, b in combinations(range(13), 2)]
-Counts = dict[str, int]
-Table = dict[str, dict[str | None, Counts]]  # month, community, count
-
-
-# --- a year as rows could make it -----------------------------------------------------------------
-
-
-def _calls(random: Random, draw: Callable[[], int]) -> Counts:
-    """Calls with one outcome or two, as an attacker would suppose."""
-    categories = {name: draw() for name in ("medical_advice", "slot_orientation", "prescription")}
-    detail = {name: draw() for name in ("patient_unreachable", "redirected_to_15", "other")}
-    categories["other"] = sum(detail.values())
-    mentions, without = sum(categories.values()), draw()
-    several = min(draw(), mentions // 2)
-    found = mentions - several + without
-    attempted = min(draw(), found)
-    return {
-        "calls": found,
-        **{f"outcomes.{name}.calls": n for name, n in categories.items()},
-        **{f"outcomes.other.detail.{name}.calls": n for name, n in detail.items()},
-        "outcome_mentions": mentions,
-        "calls_with_several_outcomes": several,
-        "calls_without_outcome": without,
-        "avoided_emergency_visits.calls": min(draw(), found),
-        "callback_minutes.calls": attempted,
-        "within_60_minutes": random.randint(0, attempted),
-    }
-
-
-_CALLS_ARE = [
-    ("calls", {
-        **{f"outcomes.{c}.calls": 1 for c in
-           ("medical_advice", "slot_orientation", "prescription", "other")},
-        "calls_with_several_outcomes": -1, "calls_without_outcome": 1,
-    }),
-    ("outcome_mentions", {f"outcomes.{c}.calls": 1 for c in
-     ("medical_advice", "slot_orientation", "prescription", "other")}),
-    ("outcomes.other.calls", {f"outcomes.other.detail.{o}.calls": 1 for o in
-     ("patient_unreachable", "redirected_to_15", "other")}),
-]  # fmt: skip
-
-
-def _seats(_: Random, draw: Callable[[], int]) -> Counts:
-    """Seats and the appointments on them: what the one says of a month, the other says too."""
-    names = ("booked", "withdrawn", "expired", "overbooked", "walk_in", "open")
-    seats = {name: draw() for name in names}
-    seats["published"] = sum(seats[name] for name in ("booked", "withdrawn", "expired", "open"))
-    seats["replaced"] = min(draw(), seats["withdrawn"])
-    live = seats["booked"] + seats["overbooked"]
-    missed = min(draw(), live)
-    unreported = min(draw(), live - missed)
-    gone = {f"cancelled_by.{who}": draw() for who in ("patient", "requester", "doctor", "system")}
-    appointments = {
-        "missed": missed,
-        "unreported": unreported,
-        "upcoming": 0,
-        "fulfilled": live - missed - unreported,
-        "cancelled": sum(gone.values()),
-        "booked": live + sum(gone.values()),
-        "sent_to_emergency": min(draw(), live),
-        "within_24_hours": min(draw(), live),
-        "within_48_hours": live,
-        **gone,
-    }
-    return {
-        "live": live,
-        **{f"seats {name}": n for name, n in seats.items()},
-        **{f"appointments {name}": n for name, n in appointments.items()},
-    }
-
-
-def _ones(figure: str, *names: str) -> dict[str, int]:
-    return {f"{figure} {name}": 1 for name in names}
-
-
-_SEATS_ARE = [
-    ("seats published", _ones("seats", "booked", "withdrawn", "expired", "open")),
-    ("live", _ones("seats", "booked", "overbooked")),
-    ("live", _ones("appointments", "missed", "unreported", "upcoming", "fulfilled")),
-    ("appointments booked", {"live": 1, "appointments cancelled": 1}),
-    (
-        "appointments cancelled",
-        _ones("appointments", *(f"cancelled_by.{w}" for w in
-              ("patient", "requester", "doctor", "system"))),
-    ),
-]  # fmt: skip
-_ONE_OF = {"live": "live"}
-
-
-def _of(figure: str) -> Callable[[Counts], Counts]:
-    """Return what one figure's own counts are, of both figures'."""
-
-    def own(counts: Counts) -> Counts:
-        prefix = f"{figure} "
-        mine = {n.removeprefix(prefix): c for n, c in counts.items() if n.startswith(prefix)}
-        return {**mine, "live": counts["live"]}
-
-    return own
-
-
-def _indicators(counts: Counts) -> Counts:
-    names = {"requests.calls": "calls", "requests.oriented": "outcomes.slot_orientation.calls"}
-    return {name: counts[of] for name, of in names.items()} | {
-        name: 0 for family in CPTS_INDICATORS.families for name in family.cells if name not in names
-    }
-
-
-def _callbacks(counts: Counts) -> Counts:
-    return {
-        "calls": counts["calls"],
-        "requested": 0,
-        "reached": 0,
-        "attempted": counts["callback_minutes.calls"],
-        "within_60_minutes": counts["within_60_minutes"],
-    }
-
-
-# How each figure names the counts of the year.
-CASES: Mapping[str, Any] = {
-    "calls": (
-        _calls,
-        _CALLS_ARE,
-        [
-            (CALL_OUTCOMES, dict, lambda name: name),
-            (
-                CPTS_INDICATORS,
-                _indicators,
-                {
-                    "requests.calls": "calls",
-                    "requests.oriented": "outcomes.slot_orientation.calls",
-                }.get,
-            ),
-            (
-                CALLBACKS,
-                _callbacks,
-                {
-                    "calls": "calls",
-                    "attempted": "callback_minutes.calls",
-                    "within_60_minutes": "within_60_minutes",
-                }.get,
-            ),
-        ],
-    ),
-    "seats": (
-        _seats,
-        _SEATS_ARE,
-        [
-            (SLOT_USAGE, _of("seats"), lambda n: _ONE_OF.get(n, f"seats {n}")),
-            (APPOINTMENTS, _of("appointments"), lambda n: _ONE_OF.get(n, f"appointments {n}")),
-        ],
-    ),
-}
-
-
-def _added(several: Any) -> Counts:
-    total: Counts = {}
-    for counts in several:
-        for name, n in counts.items():
-            total[name] = total.get(name, 0) + n
-    return total
-
-
-def _attack(table: Table, hours: Mapping[str, Counts], identities: Any, figures: Any) -> Knowledge:
-    """Ask everything; know how counts are made of each other."""
-    known = Knowledge()
-    communities = sorted({line for lines in table.values() for line in lines}, key=str)
-    for total, parts in identities:
-        for place in [(m, line) for m in KEYS for line in communities] + [
-            ("hour", hour) for hour in hours
-        ]:
-            equation: dict[Hashable, int] = {(*place, part): n for part, n in parts.items()}
-            known.learn({**equation, (*place, total): -1}, 0)
-    names = next(iter(next(iter(table.values())).values()))
-    for name in names:
-        by_month: dict[Hashable, int] = {(m, line, name): 1 for m in KEYS for line in communities}
-        known.learn(by_month | {("hour", hour, name): -1 for hour in hours}, 0)
-    for rules, own, named in figures:
-        months = [
-            Month(
-                key,
-                own(_added(table[key].values())),
-                {line: own(counts) for line, counts in table[key].items()},
-            )
-            for key in KEYS
-        ]
-        secrecy = Secrecy(FLOOR, months, {h: own(c) for h, c in hours.items()})
-        secrecy.decide(rules.families)
-        _ask(known, rules, secrecy, (table, hours, communities), named)
-    return known
-
-
-def _ask(
-    known: Knowledge,
-    rules: Rules,
-    secrecy: Secrecy,
-    year: tuple[Table, Mapping[str, Counts], list[str | None]],
-    named: Callable[[str], str | None],
-) -> None:
-    table, hours, communities = year
-    cells = {cell for family in rules.families for cell in family.cells} - rules.unshown
-    shown = {cell: named(cell) for cell in sorted({*cells, *rules.sums})}
-    for cell, name in ((c, n) for c, n in shown.items() if n is not None):
-        parts = rules.sums.get(cell, (cell,))
-        for a, b in RANGES:
-            asked = KEYS[a:b]
-            if all(secrecy.tells(part, asked) for part in parts):
-                all_of = [(m, line, name) for m in asked for line in communities]
-                known.learn(all_of, sum(table[m][line][name] for m, line, _ in all_of))
-            for line in communities:
-                if all(secrecy.tells_line(part, asked, line) for part in parts):
-                    told = sum(table[m][line][name] for m in asked)
-                    known.learn([(m, line, name) for m in asked], told)
-        for hour in hours if rules.keys else ():
-            if all(secrecy.tells_key(part, hour) for part in parts):
-                known.learn([("hour", hour, name)], hours[hour][name])
-
-
-def _targets(table: Table, hours: Mapping[str, Counts]) -> Iterator[tuple[list[Any], int]]:
-    """Every count that exact figures show: of months, communities, both, hours."""
-    communities = sorted({line for lines in table.values() for line in lines}, key=str)
-    for name in next(iter(next(iter(table.values())).values())):
-        places = [
-            *([(m, line)] for m in KEYS for line in communities),
-            *([(m, line) for line in communities] for m in KEYS),
-            *([(m, line) for m in KEYS] for line in communities),
-            [(m, line) for m in KEYS for line in communities],
-        ]
-        for place in places:
-            yield [(*at, name) for at in place], sum(table[m][line][name] for m, line in place)
-        for hour, counts in hours.items():
-            yield [("hour", hour, name)], counts[name]
-
-
-def _year_of(random: Random, one: Callable[[], Counts]) -> tuple[Table, dict[str, Counts]]:
-    """Draw what each month has of each community at each hour; return it by month, and by hour."""
-    table: Table = {key: {} for key in KEYS}
-    hours: dict[str, Counts] = {hour: {} for hour in ("08", "09", "22")}
-    often = {"08": 1.0, "09": 0.4, "22": random.choice((0.02, 0.2))}
-    for key in KEYS:
-        for line in ("A", "B", "C", None):
-            for hour, counts in hours.items():
-                here = one()
-                if random.random() > often[hour]:
-                    here = dict.fromkeys(here, 0)
-                hours[hour] = _added([counts, here])
-                table[key][line] = _added([table[key].get(line, {}), here])
-    return table, hours
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(seed=st.integers(0, 2**32), few=st.sampled_from([0.02, 0.1, 0.3, 0.8]))
-def test_no_small_count_follows_from_all_answers_together(case: str, seed: int, few: float) -> None:
-    """Ranges that overlap, communities against the whole, hours, one figure against another."""
-    draws, identities, figures = CASES[case]
-    random = Random(seed)
-    usual = random.choice((15, 40, 400))
-
-    def draw() -> int:
-        if random.random() < few:
-            return random.choice((0, 1, random.choice(SMALL), 10))
-        return random.randint(FLOOR, usual)
-
-    table, hours = _year_of(random, lambda: draws(random, draw))
-    known = _attack(table, hours, identities, figures)
-    for unknown, value in _targets(table, hours):
-        if value in SMALL:
-            assert known.finds(unknown) is None, (unknown, value)
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(seed=st.integers(0, 2**32))
+def test_no_small_count_follows_from_all_answers_together(case: str, seed: int) -> None:
+    """Ranges that overlap, communities that share rows, hours, parts, one figure or another."""
+    year = year_of(CASES[case], seed)
+    assert list(found(year, attack(year, year.case.figures))) == []
 
 
-# --- single rules ---------------------------------------------------------------------------------
+# --- no rule is there for nothing -----------------------------------------------------------------
+
+Change = Callable[[Family], tuple[Family, ...]]
+
+
+def _each_alone(family: Family) -> tuple[Family, ...]:
+    """Tell counts that add up one by one."""
+    own = [[d for d in family.differences if cell in d.split()] for cell in family.cells]
+    return tuple(
+        replace(family, cells=(cell,), differences=tuple(differences))
+        for cell, differences in zip(family.cells, own, strict=True)
+    )
+
+
+def _without_live(family: Family) -> tuple[Family, ...]:
+    """Decide about seats as if no other figure told of them."""
+    if family.cells == ("live",):
+        return ()
+    after = tuple(cell for cell in family.after if cell != "live")
+    differences = tuple(d for d in family.differences if "live" not in d.split())
+    return (replace(family, after=after, differences=differences),)
+
+
+def _told_apart(
+    secrecy: Secrecy, secret: frozenset[str], asked: Sequence[str], *, whole: bool
+) -> bool:
+    """Tell some of the months that are told together."""
+    return secrecy.knows(asked) and (whole or secret.isdisjoint(asked))
+
+
+# What is taken out: of the code, of families, of what is decided over, of the groups refused.
+METHODS: Mapping[str, tuple[str, str, Callable[..., bool]]] = {
+    "small counts are not told": ("calls", "_small", lambda *_: False),
+    "months left out hide each other": ("seats", "_hide_each_other", lambda *_: True),
+    "months left out are told together": ("calls", "_all_or_none", _told_apart),
+    "small communities are not told": ("referrals", "_by_line", lambda *_: True),
+    "communities left out hide each other": ("referrals", "_has_company", lambda *_: True),
+}
+FAMILIES: Mapping[str, tuple[str, Rules, Change]] = {
+    "counts that add up go together": ("seats", SLOT_USAGE, _each_alone),
+    "parts come after their sum": ("calls", CPTS_INDICATORS, lambda f: (replace(f, after=()),)),
+    "differences decide": ("calls", CALLBACKS, lambda f: (replace(f, differences=()),)),
+    "one count is one count in every figure": ("seats", SLOT_USAGE, _without_live),
+}
+
+
+def _somebody(
+    case: str,
+    change: Callable[[Rules], Rules] = lambda rules: rules,
+    decided_over: Callable[[Lines], Lines] = each_once,
+) -> bool:
+    """Tell whether one of some years gives somebody away; with all the rules none does.
+
+    The first that do, without one rule or another, are among 0 to 6 and 16.
+    """
+    return any(
+        any(found(year, attack(year, figures, decided_over)))
+        for year in (year_of(CASES[case], seed) for seed in (*range(7), *range(16, 40)))
+        for figures in [[replace(f, rules=change(f.rules)) for f in year.case.figures]]
+    )
+
+
+@pytest.mark.parametrize("rule", METHODS)
+def test_without_one_rule_somebody_is_found(rule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    case, method, without = METHODS[rule]
+    monkeypatch.setattr(Secrecy, method, without)
+    assert _somebody(case)
+
+
+@pytest.mark.parametrize("rule", FAMILIES)
+def test_without_one_rule_about_families_somebody_is_found(rule: str) -> None:
+    case, where, change = FAMILIES[rule]
+
+    def changed(rules: Rules) -> Rules:
+        if rules is not where:
+            return rules
+        return replace(rules, families=tuple(f for each in rules.families for f in change(each)))
+
+    assert _somebody(case, changed)
+
+
+def test_decided_over_communities_that_share_rows_somebody_is_found() -> None:
+    assert _somebody("referrals", decided_over=by_community)
+
+
+def test_by_two_dimensions_that_nearly_coincide_somebody_is_found() -> None:
+    both = REFERRALS.keys | {"organization_type"}
+    assert _somebody("referrals", lambda rules: replace(rules, keys=both))
+
+
+# --- a year under way -----------------------------------------------------------------------------
 
 ONE = CALLBACKS.families[:1]  # "calls", by themselves
 
 
 def _year(months: Sequence[Mapping[str, int]]) -> Secrecy:
-    found = [
+    made = [
         Month(
             key,
             {"calls": sum(lines.values())},
-            {line: {"calls": n} for line, n in lines.items()},
+            {(line,): {"calls": n} for line, n in lines.items()},
         )
         for key, lines in zip(KEYS, months, strict=False)
     ]
-    return Secrecy(FLOOR, found).decide(ONE)
+    return Secrecy(FLOOR, made).decide(ONE)
+
+
+def _all_year_long(last: int) -> Iterator[str]:
+    """Ask on the first of each month, the day after, and when the year is over."""
+    known = Knowledge()
+    months = [{"A": 40, "B": 20}] * 9 + [{"A": 8, "B": 0}, {"A": 9, "B": 0}, {"A": last, "B": 0}]
+    under_way = [{"A": 12, "B": 14}, {"A": 0, "B": 3}]  # on the first day, and on the second
+    for over, days in [(over, days) for over in range(13) for days in (1, 2)]:
+        year = _year(months[:over])
+        rows: dict[tuple[int, str, int | None], int] = {
+            **{(n, line, None): months[n][line] for n in range(over) for line in "AB"},
+            **{(over, line, day): under_way[day][line] for day in range(days) for line in "AB"},
+        }
+        for (a, b), lines in [(r, lines) for r in RANGES for lines in ("A", "B", "AB")]:
+            asked = [row for row in rows if a <= row[0] < b and row[1] in lines]
+            if (
+                year.tells("calls", KEYS[a:b])
+                if lines == "AB"
+                else year.tells_line("calls", KEYS[a:b], lines)
+            ):
+                known.learn(asked, sum(rows[row] for row in asked))
+    if last in SMALL and known.finds([(11, line, None) for line in "AB"]) is not None:
+        yield "the small month"
+    if any(known.finds([(over, "B", 1)]) is not None for over in range(12)):
+        yield "what happened in a day"
+
+
+def test_what_was_told_during_the_year_is_still_known_at_its_end() -> None:
+    for last in range(FLOOR):
+        assert list(_all_year_long(last)) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "who"), [("knows", "what happened in a day"), ("_is_over", "the small month")]
+)
+def test_without_a_rule_about_time_somebody_is_found(
+    rule: str, who: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Secrecy, rule, lambda *_: True)
+    assert any(who in _all_year_long(last) for last in range(1, FLOOR))
+
+
+# --- different people -----------------------------------------------------------------------------
+
+ALL = "all"
+# A doctor: the communities of those he works for, the halves of the year, whether he kept a slot.
+Doctor = tuple[tuple[str | None, ...], tuple[int, ...], bool]
+DOCTORS = CPTS_INDICATORS.families[-3:]
+
+
+def _of_doctors(whole: Mapping[str, int], lines: Sequence[Mapping[str, int]]) -> Secrecy:
+    months = [Month(key, {}, {}) for key in KEYS]
+    return Secrecy(FLOOR, months, people=People(whole, lines)).decide(DOCTORS)
+
+
+def _doctors(random: Random) -> dict[Doctor, int]:
+    few = random.randint(0, 1)
+    return {
+        (of, halves, offering): random.choice((0, few and random.choice(SMALL), 20, 30))
+        for of in [("A",), ("B",), (None,), *([("A", "B")] * random.randint(0, 1))]
+        for halves in [(0,), (1,), (0, 1)]
+        for offering in (False, True)
+    }
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A question about doctors: in which halves of the year, where, publishing or offering."""
+
+    months: list[str]
+    halves: set[int]
+    line: str | None
+    name: str
+
+    def group(self, doctors: Mapping[Doctor, int]) -> list[Doctor]:
+        return [
+            (of, halves, offering)
+            for of, halves, offering in doctors
+            if self.halves & set(halves)
+            and (self.line == ALL or self.line in of)
+            and (offering or self.name == "doctors.publishing")
+        ]
+
+    def told(self, secrecy: Secrecy) -> bool:
+        if self.line == ALL:
+            return secrecy.tells(self.name, self.months)
+        return secrecy.tells_line(self.name, self.months, self.line)
+
+
+QUESTIONS = [
+    _Asked(months, halves, line, f"doctors.{name}")
+    for months, halves in ((KEYS[:6], {0}), (KEYS[6:], {1}), (KEYS, {0, 1}))
+    for line in (ALL, "A", "B", None)
+    for name in ("publishing", "offering")
+]
+
+
+def _found(doctors: Mapping[Doctor, int], *, by_own_size: bool) -> Iterator[set[Doctor]]:
+    """Ask of both halves and the year, by community and together; look for groups of doctors."""
+    known, groups = Knowledge(), [(asked, asked.group(doctors)) for asked in QUESTIONS]
+    people: dict[str | None, dict[str, int]] = {}
+    for asked, group in groups:
+        if asked.months == KEYS:
+            people.setdefault(asked.line, {})[asked.name] = sum(doctors[d] for d in group)
+    secrecy = _of_doctors(people.pop(ALL), list(people.values()))
+    for asked, group in groups:
+        count = sum(doctors[d] for d in group)
+        if (count not in SMALL) if by_own_size else asked.told(secrecy):
+            known.learn(group, count)
+    for (_, one), (_, other) in product(groups, repeat=2):
+        for few in (set(one), set(one) & set(other), set(one) - set(other)):
+            if sum(doctors[d] for d in few) in SMALL and known.finds(few) is not None:
+                yield few
+
+
+def test_no_few_doctors_follow_from_counts_of_different_ones() -> None:
+    for seed in range(150):
+        assert list(_found(_doctors(Random(seed)), by_own_size=False)) == []
+
+
+def test_doctors_are_told_of_a_year_and_by_community_where_nobody_is_in_two() -> None:
+    counts = {"doctors.publishing": 60, "doctors.offering": 49, "doctors.booked": 0}
+    half = {"doctors.publishing": 30, "doctors.offering": 19, "doctors.booked": 0}
+    other = {"doctors.publishing": 30, "doctors.offering": 30, "doctors.booked": 0}
+    once = _of_doctors(counts, [half, other])
+    twice = _of_doctors(counts, [half, {**other, "doctors.publishing": 31}])
+    for name in counts:
+        assert once.tells(name, KEYS)
+        assert not once.tells(name, KEYS[:6])
+        assert once.tells_line(name, KEYS, "A")
+        assert twice.tells(name, KEYS)
+        assert twice.tells_line(name, KEYS, "A") == (name == "doctors.booked")
+    few_withdrew = _of_doctors({**counts, "doctors.offering": 50}, [])
+    assert few_withdrew.tells("doctors.publishing", KEYS)
+    assert not few_withdrew.tells("doctors.offering", KEYS)
+
+
+def test_doctors_of_two_years_are_not_told_together() -> None:
+    """Those of each year are told, so that those who came back would follow."""
+    years = {n: _of_doctors({"doctors.publishing": 40}, []) for n in (2021, 2022)}
+    for secrecy, year in zip(years.values(), (2021, 2022), strict=True):
+        months = [replace(m, key=m.key.replace("2022", str(year))) for m in secrecy.months]
+        years[year] = Secrecy(FLOOR, months, people=secrecy.people).decide(DOCTORS)
+    telling = usecase.Telling(replace(CPTS_INDICATORS, families=DOCTORS), FLOOR, years)
+    figures = Indicators(doctors=Doctors(publishing=40))
+    one = telling.withheld(figures, Period(date(2021, 1, 1), date(2022, 1, 1)))
+    both = telling.withheld(figures, Period(date(2021, 1, 1), date(2023, 1, 1)))
+    assert "doctors.publishing" in both - one
+
+
+def test_told_by_their_own_size_few_doctors_are_found() -> None:
+    assert any(any(_found(_doctors(Random(seed)), by_own_size=True)) for seed in range(20))
+
+
+# --- single rules ---------------------------------------------------------------------------------
 
 
 def test_one_small_month_takes_the_year_with_it() -> None:
@@ -361,22 +363,41 @@ def test_a_month_that_is_not_over_is_not_told_nor_what_contains_it() -> None:
     assert not year.knows(KEYS)
 
 
-def test_a_year_under_way_tells_nothing_that_its_end_would_turn_into_a_leak() -> None:
-    """What was told month by month is still known when the year is over."""
-    for last in range(1, FLOOR):
-        known = Knowledge()
-        months = [{"A": 40, "B": 20}] * 11 + [{"A": last, "B": 20}]
-        for over in range(1, 13):
-            year = _year(months[:over])
-            for a, b in combinations(range(over + 1), 2):
-                for line in ("A", "B"):
-                    if year.tells_line("calls", KEYS[a:b], line):
-                        found = sum(m[line] for m in months[a:b])
-                        known.learn([(n, line) for n in range(a, b)], found)
-                if year.tells("calls", KEYS[a:b]):
-                    everywhere = [(n, line) for n in range(a, b) for line in ("A", "B")]
-                    known.learn(everywhere, sum(sum(m.values()) for m in months[a:b]))
-        assert known.finds([(11, "A")]) is None, last
+def test_a_group_that_two_communities_share_takes_both_with_it() -> None:
+    def shared(few: int) -> Secrecy:
+        groups = {("A",): 40, ("B",): 30, ("A", "B"): few, ("C",): 12}
+        lines: Lines = {keys: {"calls": n} for keys, n in groups.items()}
+        months = [Month(key, {"calls": sum(groups.values())}, lines) for key in KEYS]
+        return Secrecy(FLOOR, months).decide(ONE)
+
+    for few, told in ((0, True), (3 * FLOOR, True), (5, False)):
+        year = shared(few)
+        assert year.tells("calls", KEYS[:1])
+        for line in "AB":
+            assert year.tells_line("calls", KEYS[:1], line) is told
+    # Of the year there are enough of them: all are told together.
+    assert all(shared(5).tells_line("calls", KEYS, line) for line in "ABC")
+    assert not shared(5).tells_line("calls", KEYS[1:], "A")
+
+
+def test_a_part_is_told_where_what_is_left_is_not_small() -> None:
+    def year(requested: int, attempted: int) -> Secrecy:
+        counts = {"calls": 100, "requested": requested, "attempted": attempted}
+        counts |= {"reached": 0, "within_60_minutes": attempted}
+        months = [Month(key, counts, {(None,): counts}) for key in KEYS]
+        return Secrecy(FLOOR, months).decide(CALLBACKS.families)
+
+    for requested, attempted, told in (
+        (60, 30, {"requested", "attempted"}),
+        (100, 100, {"requested", "attempted"}),
+        (95, 30, {"attempted"}),  # 5 calls asked for none
+        (60, 55, {"attempted"}),  # 5 were not tried
+        (95, 95, set()),
+    ):
+        found_ = {
+            c for c in ("requested", "attempted") if year(requested, attempted).tells(c, KEYS[:1])
+        }
+        assert found_ == told, (requested, attempted)
 
 
 # --- through the API ------------------------------------------------------------------------------
@@ -425,7 +446,10 @@ async def territory(database: Database, http: httpx.AsyncClient) -> World:
     template, slot, booking = found.calls[0], found.slots[0], found.bookings[0]
     start = found.now.replace(year=YEAR, month=1, day=1, hour=9, minute=0, second=0)
     rows: dict[Any, list[Any]] = {calls: [], slots: [], bookings: [], patient_files: []}
-    organizations, doctor = list(found.organizations), next(iter(found.practitioners))
+    # Few rows are of an organization in two communities.
+    alone = sorted(found.organizations, key=lambda o: -len(found.organizations[o]["cpts_ids"]))
+    places = [*alone, await world.organization("msp", found.cpts[:2])]
+    doctor = next(iter(found.practitioners))
     weights = [8, 5, 2, 0.3]
     for n in range(2600):
         at = start + timedelta(days=random.randrange(364), minutes=10 * n)
@@ -440,14 +464,14 @@ async def territory(database: Database, http: httpx.AsyncClient) -> World:
                 "cpts_id": community,
                 "state": "closed",
                 "outcome_mask": random.choices([1, 2, 4, 3, 8, 16, 0], [60, 30, 12, 2, 3, 1, 1])[0],
-                "callback_requested_at": at,
+                "callback_requested_at": at if random.random() < 0.95 else None,
                 "first_attempt_at": at + timedelta(minutes=random.randrange(90)),
                 "called_back_at": None,
             }
         )
     for n in range(900):
         at = start + timedelta(hours=9 * n)
-        organization = random.choices(organizations, [6, 3, 2, 1, 1])[0]
+        organization = random.choices(places, [6, 3, 3, 1, 1, 0.5])[0]
         taken = random.random() < 0.7
         seat = {
             **slot,
@@ -492,62 +516,133 @@ async def territory(database: Database, http: httpx.AsyncClient) -> World:
     return world
 
 
+# Whom one count leaves of another.
+PARTS: Mapping[str, Sequence[tuple[str, str]]] = {
+    "call-outcomes": [("/calls", "/calls_without_outcome")],
+    "slot-usage": [("/withdrawn", "/replaced"), ("/published", "/withdrawn")],
+    "appointments": [("/within_48_hours", "/within_24_hours"), ("/booked", "/cancelled")],
+    "referrals": [("/booked", "/cancelled")],
+    "callbacks": [("/calls", "/requested"), ("/requested", "/attempted")],
+}
+OF_CALLS = ("call-outcomes", "callbacks")
+
+
 @pytest.mark.parametrize("figure", FIGURES)
 async def test_an_analyst_cannot_compute_what_a_manager_sees(territory: World, figure: str) -> None:
     """Differencing months, ranges that overlap, communities and the whole, through the API."""
     analyst, manager = await _analyst(territory), await territory.manager()
-    here = {"territory": territory.territory}
-    known = Knowledge()
-    exact = await _ask_api(manager, figure, **here, **_whole(), group_by="cpts")
-    communities = [group["key"] for group in exact["groups"]]
-    ranges = [(a, b) for a in range(12) for b in range(a + 1, 13) if b - a < 3 or a == 0 or b == 12]
-    withheld = 0
-    for a, b in ranges:
-        asked = {"from": _first(a), "to": _first(b)}
-        told = await _ask_api(analyst, figure, **here, **asked, group_by="cpts")
-        withheld += sum(len(each["withheld"]) for each in (told, *told["groups"]))
-        _learn(known, told, range(a, b))
-        for group in told["groups"]:
-            _learn(known, group, range(a, b), group["key"])
-        # Where communities do not overlap, they add up.
-        if b - a == 1 and not told.get("groups_overlap"):
-            for path, _ in _leaves(told):
-                parts: dict[Hashable, int] = {(a, line, path): 1 for line in communities}
-                known.learn({**parts, (a, path): -1}, 0)
-    assert withheld
-    await _check_targets(known, manager, figure, here, communities)
+    here = {"territory": territory.territory, "group_by": "cpts"}
+    groups = await _groups(territory, shared=figure not in OF_CALLS)
+    known, nulls = Knowledge(), 0
+    for a, b in [(a, b) for a, b in RANGES if b - a < 3 or a == 0 or b == 12]:
+        told = await _ask_api(analyst, figure, **here, **_period(a, b))
+        for path, line, value in _told_of(told):
+            nulls += value is None
+            if value is not None:
+                known.learn(_unknown({path: 1}, range(a, b), {line: 1}, groups), value)
+    assert nulls
+    small = dict.fromkeys(("counts", "parts", "shared"), 0)
+    for a, b in [*((m, m + 1) for m in range(12)), (0, 12)]:
+        exact = await _ask_api(manager, figure, **here, **_period(a, b))
+        for kind, paths, lines, value in _people(exact, PARTS[figure]):
+            if value in SMALL:
+                small[kind] += 1
+                unknown = _unknown(paths, range(a, b), lines, groups)
+                assert known.finds(unknown) is None, (a, b, paths, lines)
+    assert min(small["counts"], small["parts"]) > 0, small
+    assert (small["shared"] > 0) == (figure not in OF_CALLS), small
 
 
-def _learn(known: Knowledge, told: Mapping[str, Any], months: range, *line: str | None) -> None:
-    for path, value in _leaves(told):
-        if value is not None:
-            known.learn([(month, *line, path) for month in months], value)
+Group = tuple[str | None, ...]
+
+
+async def _groups(world: World, *, shared: bool) -> list[Group]:
+    """Return what a row may belong to: one community or none, or those of an organization."""
+    statement = select(organizations.c.id, organizations.c.type, organizations.c.cpts_ids).where(
+        organizations.c.territory == world.territory
+    )
+    async with world.database.unit_of_work() as uow:
+        rows: Any = (await uow.execute(statement)).all()
+    if shared:
+        return sorted({tuple(sorted(map(str, of))) or (None,) for _, _, of in rows}, key=str)
+    return [(None,), *((str(id_),) for id_, type_, _ in rows if type_ == "cpts")]
+
+
+def _unknown(
+    paths: Mapping[str, int], months: range, lines: Mapping[str | None, int], groups: list[Group]
+) -> dict[Hashable, int]:
+    """Return a sum of counts and lines, by the groups that rows belong to."""
+    return {
+        (month, group, path): n * times
+        for path, n in paths.items()
+        for group in groups
+        for times in [sum(k for line, k in lines.items() if line == ALL or line in group)]
+        for month in months
+        if times
+    }
+
+
+def _told_of(answer: Mapping[str, Any]) -> Iterator[tuple[str, str | None, int | None]]:
+    for line, each in [(ALL, answer), *((group["key"], group) for group in answer["groups"])]:
+        for path, value in _leaves(each):
+            yield path, line, value
+
+
+def _people(
+    exact: Mapping[str, Any], parts: Sequence[tuple[str, str]]
+) -> Iterator[tuple[str, dict[str, int], dict[str | None, int], int]]:
+    """Yield every count of people: of all and of communities, in parts, and who is in several."""
+    counts = {(path, line): n for path, line, n in _told_of(exact) if n is not None}
+    lines = [ALL, *(group["key"] for group in exact["groups"])]
+    for (path, line), value in counts.items():
+        yield "counts", {path: 1}, {line: 1}, value
+    for line, (whole, part) in product(lines, parts):
+        yield "parts", {whole: 1, part: -1}, {line: 1}, counts[whole, line] - counts[part, line]
+    several = dict.fromkeys(lines, 1) | {ALL: -1}
+    for path in [path for path, line in counts if line == ALL]:
+        found_ = sum(n * counts.get((path, line), 0) for line, n in several.items())
+        yield "shared", {path: 1}, several, found_
+
+
+def _period(a: int, b: int) -> dict[str, str]:
+    return {"from": _first(a), "to": _first(b)}
 
 
 def _whole() -> dict[str, str]:
-    return {"from": _first(0), "to": _first(12)}
+    return _period(0, 12)
 
 
-async def _check_targets(
-    known: Knowledge, manager: Caller, figure: str, here: dict[str, str], communities: list[Any]
+async def test_with_windows_of_days_a_day_is_found(
+    territory: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = 0
-    for a, b in [*((m, m + 1) for m in range(12)), (0, 12)]:
-        exact = await _ask_api(
-            manager, figure, **here, group_by="cpts", **{"from": _first(a), "to": _first(b)}
-        )
-        for path, value in _leaves(exact):
-            if value in SMALL:
-                small += 1
-                assert known.finds([(m, path) for m in range(a, b)]) is None, (a, b, path)
-        for group in exact["groups"]:
-            assert group["key"] in communities
-            for path, value in _leaves(group):
-                if value in SMALL:
-                    small += 1
-                    asked = [(m, group["key"], path) for m in range(a, b)]
-                    assert known.finds(asked) is None, (a, b, group["key"], path)
-    assert small > 20
+    analyst, manager = await _analyst(territory), await territory.manager()
+    here = {"territory": territory.territory}
+    monkeypatch.setattr(usecase, "check", lambda *_: None)
+    last = date.fromisoformat(_first(1)) - timedelta(days=1)
+    months = [_period(0, 1), {"from": _first(0), "to": str(last)}]
+    month, less = [(await _ask_api(analyst, "call-outcomes", **here, **m))["calls"] for m in months]
+    day = {"from": str(last), "to": _first(1)}
+    assert month - less == (await _ask_api(manager, "call-outcomes", **here, **day))["calls"]
+    assert month - less in SMALL
+
+
+async def test_with_rates_of_what_is_withheld_somebody_is_found(
+    territory: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    analyst, manager = await _analyst(territory), await territory.manager()
+    asked = {"territory": territory.territory, **_whole(), "group_by": "month"}
+    exact = await _ask_api(manager, "callbacks", **asked)
+    for rule in (True, False):
+        if not rule:
+            monkeypatch.setattr(withheld, "_divided", lambda *_: ())
+        told = await _ask_api(analyst, "callbacks", **asked)
+        small = [
+            mine["rates"]["requested"]["value"]
+            for mine, theirs in zip(told["groups"], exact["groups"], strict=True)
+            if mine["calls"] and theirs["calls"] - theirs["requested"] in SMALL
+        ]
+        assert small
+        assert any(value is None for value in small) is rule
 
 
 async def test_a_community_is_told_what_its_territory_tells_of_it(territory: World) -> None:

@@ -44,9 +44,12 @@ from service.analytics.domain.secrecy import (
     SLOT_USAGE,
     UNMET_NEEDS,
     FiguresTooFine,
+    Keys,
     Month,
+    People,
     Rules,
     Secrecy,
+    added,
 )
 from service.analytics.domain.slot_usage import SlotUsage, SlotUsageBy
 from service.analytics.domain.unmet_needs import (
@@ -96,7 +99,9 @@ __all__ = [
     "GroupBy",
     "Indicators",
     "IndicatorsBy",
+    "Keys",
     "Month",
+    "People",
     "Period",
     "PeriodTooLong",
     "Question",
@@ -112,6 +117,7 @@ __all__ = [
     "Tally",
     "UnmetBy",
     "UnmetNeeds",
+    "added",
     "beside",
     "categories_in",
     "check_days",

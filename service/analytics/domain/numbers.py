@@ -1,6 +1,6 @@
 """Shares, delays and rates: rounded half up, once, from the exact quotient."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from datetime import timedelta
 from decimal import ROUND_HALF_UP, Decimal
@@ -24,8 +24,12 @@ class Rate:
 
 def rates(counts: object, named: Mapping[str, tuple[str, str]]) -> dict[str, Rate]:
     """Compute rates from their own names, so that what is said to be divided is divided."""
+
+    def count(name: str) -> int:
+        return int(getattr(counts, name))
+
     return {
-        name: Rate(share(_sum(above, counts), _sum(below, counts)), above, below)
+        name: Rate(share(total(above, count), total(below, count)), above, below)
         for name, (above, below) in named.items()
     }
 
@@ -42,15 +46,15 @@ def named(counts: Any) -> dict[str, int]:
     return found
 
 
-def _sum(expression: str, counts: object) -> int:
-    """Add up members as an expression says: "a + b - c"."""
-    total, sign = 0, 1
+def total(expression: str, count: Callable[[str], int]) -> int:
+    """Add up counts as an expression says: "a + b - c"."""
+    found, sign = 0, 1
     for word in expression.split():
         if word in {"+", "-"}:
             sign = 1 if word == "+" else -1
         else:
-            total += sign * int(getattr(counts, word))
-    return total
+            found += sign * count(word)
+    return found
 
 
 @dataclass(frozen=True, slots=True)

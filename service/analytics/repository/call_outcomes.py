@@ -7,8 +7,8 @@ from sqlalchemy import ColumnElement, RowMapping, SmallInteger, func, literal_co
 
 from service.analytics.domain import OTHER_MASK, SEVERAL, Counted, Extent, Tally
 from service.analytics.repository.columns import at_most, constant, delay_columns, delays, rows
-from service.analytics.repository.counting import Counting, Key, count
-from service.analytics.repository.sources import call, in_territory, of_community
+from service.analytics.repository.counting import Counting, count
+from service.analytics.repository.sources import call, calling, in_territory, of_community
 from service.calls import MASK, Otherwise, Outcome
 from service.kernel.db import UnitOfWork
 
@@ -31,7 +31,7 @@ _CALLS = Counting(
     territory=in_territory(_c.territory),
     cpts=of_community(_c.cpts_id),
     where=[COUNTED],
-    keys={"cpts": Key(_c.cpts_id)},
+    keys=calling(),
     columns=[
         rows().label("calls"),
         *(rows(bits(MASK[outcome])).label(outcome.value) for outcome in Outcome),

@@ -9,7 +9,13 @@ from service.analytics.domain import Callbacks, Counted, Extent
 from service.analytics.repository.call_outcomes import COUNTED
 from service.analytics.repository.columns import at_most, delay_columns, delays, rows
 from service.analytics.repository.counting import Counting, Key, count
-from service.analytics.repository.sources import at_hour, call, in_territory, of_community
+from service.analytics.repository.sources import (
+    at_hour,
+    call,
+    calling,
+    in_territory,
+    of_community,
+)
 from service.kernel.db import UnitOfWork
 
 _c = call.c
@@ -24,7 +30,7 @@ _CALLS = Counting(
     cpts=of_community(_c.cpts_id),
     where=[COUNTED],
     keys={
-        "cpts": Key(_c.cpts_id),
+        **calling(),
         "priority": Key(_c.priority),
         **at_hour(_c.received_at),
     },

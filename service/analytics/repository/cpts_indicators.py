@@ -28,15 +28,16 @@ from service.analytics.domain import (
 )
 from service.analytics.repository.call_outcomes import COUNTED, bits
 from service.analytics.repository.columns import at_most, constant, constants, rows
-from service.analytics.repository.counting import Counting, Key, count
+from service.analytics.repository.counting import Counting, count
 from service.analytics.repository.sources import (
+    belonging,
     booking,
     call,
+    calling,
     in_territory,
     of_community,
     of_member,
     practitioner,
-    receiving,
     slot,
 )
 from service.bookings import BookingState
@@ -89,7 +90,7 @@ _DOCTORS = Counting(
     instant=_d.starts_at,
     territory=in_territory(_d.territory),
     cpts=of_member(_d.organization_id, _d.territory),
-    keys={"cpts": receiving(_d.organization_id, _d.practitioner_id)["cpts"]},
+    keys=belonging(_d.organization_id),
     columns=[
         _different(_d.publishing).label("publishing"),
         _different(_d.offering).label("offering"),
@@ -142,7 +143,7 @@ _REQUESTS = Counting(
     territory=in_territory(_c.territory),
     cpts=of_community(_c.cpts_id),
     where=[COUNTED],
-    keys={"cpts": Key(_c.cpts_id)},
+    keys=calling(),
     columns=[
         rows().label("calls"),
         rows(_ORIENTED).label("oriented"),

@@ -8,7 +8,7 @@ from sqlalchemy import RowMapping
 from service.analytics.domain import Counted, Extent, Referrals, Requester, referrals
 from service.analytics.repository.columns import constant, rows
 from service.analytics.repository.counting import Counting, Key, count
-from service.analytics.repository.sources import booking, in_territory, of_member, receiving
+from service.analytics.repository.sources import belonging, booking, in_territory, of_member
 from service.bookings import BookingState
 from service.kernel.db import UnitOfWork
 
@@ -26,7 +26,7 @@ _BOOKINGS = Counting(
     territory=in_territory(_b.territory),
     cpts=of_member(_b.practitioner_organization_id, _b.territory),
     keys={
-        "cpts": receiving(_b.practitioner_organization_id, _b.practitioner_id)["cpts"],
+        **belonging(_b.practitioner_organization_id),
         "role": Key(_b.role),
         "organization_type": Key(_b.organization_type),
     },

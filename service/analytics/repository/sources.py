@@ -51,17 +51,31 @@ def of_member(
     )
 
 
+def belonging(organization_id: ColumnElement[Any]) -> Mapping[str, Key]:
+    """Groups by community. An organization may be in several: `communities` is all of them."""
+    theirs = organization, organization.c.id == organization_id
+    return {
+        "cpts": Key(organization.c.cpts_ids, theirs, many=True),
+        "communities": Key(organization.c.cpts_ids, theirs),
+    }
+
+
 def receiving(
     organization_id: ColumnElement[Any], practitioner_id: ColumnElement[Any]
 ) -> Mapping[str, Key]:
-    """Groups by who receives the patient. An organization may be in several communities."""
+    """Groups by who receives the patient."""
     theirs = organization, organization.c.id == organization_id
     doctor = practitioner, practitioner.c.id == practitioner_id
     return {
-        "cpts": Key(organization.c.cpts_ids, theirs, many=True),
+        **belonging(organization_id),
         "organization_type": Key(organization.c.type, theirs),
         "practitioner_status": Key(practitioner.c.status, doctor),
     }
+
+
+def calling() -> Mapping[str, Key]:
+    """Groups by the community of the call, if it has one."""
+    return {"cpts": Key(call.c.cpts_id), "communities": Key(call.c.cpts_id)}
 
 
 def at_hour(instant: ColumnElement[Any]) -> Mapping[str, Key]:

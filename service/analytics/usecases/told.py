@@ -12,13 +12,16 @@ from service.analytics.domain import (
     Counted,
     Extent,
     FiguresTooFine,
+    Keys,
     Month,
+    People,
     Period,
     Question,
     Rules,
     Secrecy,
     UnmetBy,
     UnmetNeeds,
+    added,
 )
 from service.directory import Territory
 from service.kernel.db import UnitOfWork
@@ -80,12 +83,10 @@ class Telling:
             for family in self.rules.families
             for cell in family.cells
             if all(tells(year, cell, months) for year, months in years)
+            and not (family.distinct and len(years) > 1)  # of two years together: who came back
         }
         told |= {cell for cell, parts in self.rules.sums.items() if told.issuperset(parts)}
-        cells = figures.cells
-        if all(year.knows(months) for year, months in years):
-            told |= {cell for cell in self.rules.distinct if not 0 < cells[cell] < self.floor}
-        return frozenset(cells) - told
+        return frozenset(figures.cells) - told
 
 
 def check(rules: Rules, asked: Question, group_by: str = "none") -> None:
@@ -129,30 +130,46 @@ async def telling(
         instants = [period.instants(home.zone) for period in ranges]
         return await count(uow, Extent(home.id, None, home.zone, instants), by)
 
-    by_month = await counted(months, "cpts")
+    by_month = await counted(months, "communities")
     found = [
         Month(
             month.key,
             cells(by_month.totals[n], month),
-            {key: cells(line, month) for key, line in by_month.groups[n].items()},
+            added((_communities(key), cells(of, month)) for key, of in by_month.groups[n].items()),
         )
         for n, month in enumerate(months)
     ]
-    keys: dict[int, Mapping[str | None, Mapping[str, int]]] = {}
+    keys: dict[int, Mapping[Keys, Mapping[str, int]]] = {}
     if group_by in rules.keys:
         by_key = await counted(over, group_by)
         for year, lines in zip(over, by_key.groups, strict=True):
-            keys[year.from_.year] = {key: cells(line, year) for key, line in lines.items()}
+            keys[year.from_.year] = {(key,): cells(line, year) for key, line in lines.items()}
+    people: dict[int, People] = {}
+    if any(family.distinct for family in rules.families):
+        by_cpts = await counted(over, "cpts")
+        for year, whole, lines in zip(over, by_cpts.totals, by_cpts.groups, strict=True):
+            people[year.from_.year] = People(
+                cells(whole, year), [cells(line, year) for line in lines.values()]
+            )
     return Telling(
         rules,
         floor,
         {
             year: Secrecy(
-                floor, [m for m in found if m.key.startswith(f"{year}-")], keys.get(year, {})
+                floor,
+                [m for m in found if m.key.startswith(f"{year}-")],
+                keys.get(year, {}),
+                people.get(year),
             ).decide(rules.families)
             for year in _years(asked.period)
         },
     )
+
+
+def _communities(key: str | None) -> Keys:
+    """Read what PostgreSQL writes of one id, or of an array of them, in whichever order."""
+    ids = {each for each in (key or "").strip("{}").split(",") if each}
+    return tuple(sorted(ids)) or (None,)
 
 
 def _years(period: Period) -> range:
