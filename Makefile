@@ -61,6 +61,7 @@ torture: $(READY_TO_DEVELOP) $(READY_TO_FUZZ) ## Let many work while processes d
 
 fuzz: $(READY_TO_DEVELOP) $(READY_TO_FUZZ) ## Send nonsense to a server (REQUESTS=50000 SEED=...)
 	@SNP_FUZZ_REQUESTS=$(or $(REQUESTS),50000) $(if $(SEED),SNP_FUZZ_SEED=$(SEED)) \
+	  SNP_FUZZ_REPORT=load_tests/results/fuzz.json \
 	  $(BIN)/pytest -p no:randomly tests/fuzz
 
 audit: $(READY_TO_DEVELOP) ## Are the libraries what was locked, and known to be safe? (ADVISORIES=all.zip)

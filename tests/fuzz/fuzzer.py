@@ -40,6 +40,9 @@ _HEADERS: Sequence[tuple[bytes, Sequence[bytes]]] = (
     (b"Accept", (b"", b"*/*;q=", b"text/csv;q=1.2.3", b"text/csv", b"x" * 2000, b"\xd9\xa3/*",
                  b"text/csv;q=-1", b",,,,", b"application/fhir+json")),
     (b"Content-Encoding", (b"gzip", b"x", b"identity")),
+    (b"X-Client-Cert", (b"", b"x", b"%", b"%00", b"\xff", b"-----BEGIN%20CERTIFICATE-----%0A",
+                        b"-----BEGIN%20CERTIFICATE-----%0AMIIB%0A-----END%20CERTIFICATE-----%0A",
+                        b"A" * 7000)),
     (b"X-Request-Id", (b"", b"x" * 65, b"\xff", b"a b", b"01a200f6-762e-7675-8e30-9fc24c10a456")),
     (b"X-Forwarded-For", (b"127.0.0.1", b"x", b"::1, \xff", b"1.2.3.4" * 200)),
     (b"X-Forwarded-Proto", (b"https", b"x")),
@@ -62,6 +65,12 @@ _PATHS: Sequence[str] = (
 )  # fmt: skip
 _PLACE = re.compile(r"{(\w+)}")
 
+Header = tuple[bytes, bytes]
+
+
+def _takes_versions(operation: Mapping[str, Any]) -> bool:
+    return any(parameter["name"] == "If-Match" for parameter in operation.get("parameters", ()))
+
 
 @dataclass
 class Request:
@@ -70,7 +79,7 @@ class Request:
     method: str
     path: str
     query: list[tuple[str, str]] = field(default_factory=list)
-    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    headers: list[Header] = field(default_factory=list)
     body: bytes | None = None
     encoded: str | None = None  # a query that is not to be encoded
 
@@ -90,15 +99,17 @@ class Request:
 class Fuzzer:
     """Makes requests; the same seed makes the same ones.
 
-    `tokens` are those that may call an operation, and under "" all of them.
+    `callers` are headers of those who may call an operation, and under "" of all of them. `things`
+    are ids that exist, by name; `texts` what else some members must hold to get anywhere.
     """
 
     def __init__(
         self,
         seed: int,
         document: Mapping[str, Any],
-        tokens: Mapping[str, Sequence[str]],
-        things: Mapping[str, str],
+        callers: Mapping[str, Sequence[Header]],
+        things: Mapping[str, Sequence[str]],
+        texts: Mapping[str, Sequence[str]],
     ) -> None:
         self._random = Random(seed)
         self._schemas = document["components"]["schemas"]
@@ -107,8 +118,8 @@ class Fuzzer:
             for path, methods in document["paths"].items()
             for method, operation in methods.items()
         ]
-        self._tokens, self._things = tokens, things
-        self._ids = [value for value in things.values() if len(value) > 30]
+        self._callers, self._things, self._texts = callers, things, texts
+        self._ids = [value for values in things.values() for value in values if len(value) > 30]
         self._spoil: Sequence[Callable[[Request], None]] = (
             self._spoil_header,
             self._spoil_header,
@@ -123,8 +134,11 @@ class Fuzzer:
         """Return the next request."""
         method, path, operation = self._random.choice(self._operations)
         made = Request(method, self._path(path), self._query(operation))
-        token = self._one(self._tokens[self._one((operation["operationId"],) * 9 + ("",))])
-        made.headers.append((b"Authorization", f"Bearer {token}".encode()))
+        made.headers.append(
+            self._one(self._callers[self._one((operation["operationId"],) * 9 + ("",))])
+        )
+        if self._random.random() < 0.2 and _takes_versions(operation):
+            made.headers.append((b"If-Match", b'"999"'))
         content = operation.get("requestBody", {}).get("content", {})
         if "application/json" in content:
             made.headers.append((b"Content-Type", b"application/json"))
@@ -152,8 +166,7 @@ class Fuzzer:
     def _path(self, path: str) -> str:
         def place(match: re.Match[str]) -> str:
             known = self._things.get(match[1].removesuffix("_id"))
-            named = known if known and self._random.random() < 0.8 else self._one(self._ids)
-            return str(named)
+            return str(self._one(known if known and self._random.random() < 0.8 else self._ids))
 
         return _PLACE.sub(place, path)
 
@@ -204,15 +217,15 @@ class Fuzzer:
 
     def _text(self, schema: Mapping[str, Any], name: str) -> str:
         of_format = {
-            "uuid": (self._things.get(name.removesuffix("_id")) or self._one(self._ids),),
+            "uuid": self._things.get(name.removesuffix("_id")) or (self._one(self._ids),),
             "date": ("2022-01-01", "2022-02-01", "2023-01-01", "1980-02-29"),
-            "date-time": (self._things["starts_at"], self._things["ends_at"]),
+            "date-time": (*self._things["starts_at"], *self._things["ends_at"]),
         }
         of_name = {
             "commune": ("36044",),
             "phone": ("+33600000000",),
-            "territory": (self._things["territory"],),
-            "grant_type": ("client_credentials",),
+            "territory": self._things["territory"],
+            **self._texts,
         }
         any_text = (self._planted(), self._planted(), self._one(_WORDS))
         choices = of_format.get(str(schema.get("format"))) or of_name.get(name) or any_text
