@@ -4,7 +4,6 @@ from pathlib import Path
 
 import asyncpg
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from service.demo import files, live, past
 from service.demo.clients import ensure
@@ -17,6 +16,7 @@ from service.kernel import installation
 from service.kernel.crypto import KeysError, Vault, load_keys
 from service.kernel.db import Database
 from service.kernel.embedded import Databases
+from service.kernel.progress import bar
 from service.kernel.settings import Settings
 from service.schema import metadata
 
@@ -77,10 +77,9 @@ async def _load(console: Console, database: Database) -> None:
     rows = dataset()
     if not console.is_terminal:
         console.print(f"Loading {rows.total} rows")
-    with _bar(console) as bar:
-        task = bar.add_task("Loading rows", total=rows.total)
+    with bar("rows") as told:
         async with database.unit_of_work() as uow:
-            await load(uow, rows, lambda done, total: bar.update(task, completed=done, total=total))
+            await load(uow, rows, told)
 
 
 async def _tidy(console: Console, owner_url: str) -> None:
@@ -90,11 +89,6 @@ async def _tidy(console: Console, owner_url: str) -> None:
             return
     console.print("Tidying the tables")
     await vacuum(owner_url, sorted(metadata.tables))
-
-
-def _bar(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    return Progress(*columns, TimeElapsedColumn(), console=console)
 
 
 async def _live(database: Database, known: list[Credential]) -> list[Credential]:

@@ -3,13 +3,11 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from service.directory.tasks.files import Progress as Told
@@ -19,6 +17,7 @@ from service.directory.tasks.structures import import_structures
 from service.directory.tasks.tally import FATES, KINDS, Report
 from service.kernel.crypto import Vault, load_keys
 from service.kernel.db import Database
+from service.kernel.progress import bar
 from service.kernel.settings import Settings
 
 _WIDE = 120
@@ -80,29 +79,8 @@ def _run(work: Callable[[Database, Told], Awaitable[Report]]) -> Report:
         finally:
             await database.dispose()
 
-    with _bar() as told:
-        return asyncio.run(run(told))
-
-
-@contextmanager
-def _bar() -> Iterator[Told]:
-    """Show a bar on a terminal's standard error; elsewhere, nothing."""
-    shown = Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("lines"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
-    )
-    with shown:
-        task = shown.add_task("", total=None)
-
-        def told(what: str, done: int, total: int | None) -> None:
-            shown.update(task, description=what, completed=done, total=total)
-
-        yield told
+    with bar("lines") as told:
+        return asyncio.run(run(lambda what, done, total: told(done, total, what)))
 
 
 # --- the report -----------------------------------------------------------------------------------
