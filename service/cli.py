@@ -7,8 +7,7 @@ container must not load the whole service every few seconds.
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -173,12 +172,7 @@ def migrate() -> None:
     """Bring the database's schema to the newest revision, as its owner (SNP_OWNER_DATABASE_URL)."""
     from service.kernel.migrations import head, upgrade
 
-    url = Settings().owner_database_url
-    if url is None:
-        raise Refused(
-            "No owner: set SNP_OWNER_DATABASE_URL to the database's URL as the role that owns it."
-        )
-    upgrade(url.get_secret_value())
+    upgrade(_owner_url())
     typer.echo(f"The schema is at revision {head()}.")
 
 
@@ -261,9 +255,10 @@ def rotate_keys(
     restarted with the newest keys file before.
     """
     from service.kernel import rotation
+    from service.kernel.progress import bar
     from service.schema import metadata
 
-    with _bar("rows") as told:
+    with bar("rows") as told:
         done = _with_database(lambda d: rotation.rotate(d, metadata, told, batch=batch))
     typer.echo(f"{done.rows} rows encrypted anew: everything is under key {done.key}.")
     if done.unneeded:
@@ -677,14 +672,16 @@ def seal_traces(
     from service import audit, serving
     from service.audit import tasks
 
+    head_file = Settings().audit_head_file
     done = _with_database(audit.seal)
+    tasks.note(done, head_file)
     typer.echo(f"{done.seals} seals over {done.rows} traces. {done.head}".rstrip())
     if watch:
         from service.kernel import logs
 
         logs.configure(Settings())
         with serving.until_told():
-            _with_database(lambda database: tasks.keep_sealed(database, every))
+            _with_database(lambda database: tasks.keep_sealed(database, every, head_file))
 
 
 @traces.command("verify")
@@ -692,15 +689,31 @@ def verify_traces(
     expect: Annotated[
         str | None, typer.Option(help="Hash of a seal, as noted before: it must be in the chain.")
     ] = None,
+    head: Annotated[
+        Path | None,
+        typer.Option(exists=True, dir_okay=False, help="The same, in a file: SNP_AUDIT_HEAD_FILE."),
+    ] = None,
 ) -> None:
-    """Compare every trace with its seal, and tell which was changed, removed or inserted."""
-    from service.audit import tasks
+    """Compare every trace with its seal, and tell which was changed, removed or inserted.
 
+    Without a hash that was kept elsewhere, nobody knows whether the newest seals are still there.
+    """
+    from service.audit import tasks
+    from service.kernel.progress import bar
+
+    if head is not None:
+        expect = head.read_text(encoding="utf-8").strip()
     try:
         anchor = None if expect is None else bytes.fromhex(expect)
     except ValueError:
         raise Refused(f"{expect} is not the hash of a seal.") from None
-    found = _with_database(lambda database: tasks.verify(database, anchor))
+    with bar("seals") as told:
+        found = _with_database(lambda database: tasks.verify(database, anchor, told))
+    for one in found.chain.tombstones:
+        typer.echo(
+            f"{one['gone']}: {one['rows']} lines of {one['source']} from before {one['before']},"
+            f" in seals {one['seals'][0]} to {one['seals'][-1]}, by {one['by']}: {one['why']}"
+        )
     for finding in found.findings:
         typer.echo(finding)
     if found.without_key:
@@ -711,6 +724,40 @@ def verify_traces(
     )
     if found.findings:
         raise typer.Exit(1)
+
+
+@traces.command("prune")
+def prune_traces(
+    why: Annotated[str, typer.Option(help="Kept in the tombstones, for ever.")] = "past its limit",
+    dry_run: DryRun = False,
+    batch: Annotated[
+        int, typer.Option(min=1, max=100_000, help="Lines of a transaction, at least.")
+    ] = 5000,
+) -> None:
+    """Delete traces past their limit, and who did it where only that is, as the owner.
+
+    Whole sealed ranges; a tombstone in the chain says so, and `snp audit verify` still proves the
+    rest. What a legal hold covers stays, with its range. May be cut off and run again.
+    """
+    from service import audit, retention
+    from service.kernel.progress import bar
+
+    limits = audit.limits(Settings())
+    if dry_run:
+        found = _with_database(lambda database: audit.due(database, limits), owner=True)
+    else:
+        with bar("lines") as told:
+            found = _with_database(
+                lambda database: audit.prune(
+                    database, limits, retention.held_subjects, told, why=why, batch=batch
+                ),
+                owner=True,
+            )
+    rows = [
+        (one.limit.source, one.limit.gone, one.limit.kept, _cell(one.before), str(one.rows))
+        for one in found
+    ]
+    _show_table(("of", "to be" if dry_run else "was", "kept", "before", "lines"), rows)
 
 
 # --- retention ------------------------------------------------------------------------------------
@@ -734,6 +781,7 @@ def run_retention(
 
     May be cut off at any moment: the next run does the rest. What a legal hold covers stays.
     """
+    from service.kernel.progress import bar
     from service.retention import rules
     from service.retention import run as erase
 
@@ -741,7 +789,7 @@ def run_retention(
         show_retention()
         return
     limits = rules(Settings())
-    with _bar("rows") as told:
+    with bar("rows") as told:
         done = _with_database(lambda database: erase(database, limits, told, batch=batch))
     _show_done("done", done)
 
@@ -820,15 +868,29 @@ def _in_database(work: "Callable[[UnitOfWork], Awaitable[T]]") -> T:
     return _with_database(run)
 
 
-def _with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
-    """Do some work on the configured database, as the application's role."""
+def _owner_url() -> str:
+    url = Settings().owner_database_url
+    if url is None:
+        raise Refused(
+            "No owner: set SNP_OWNER_DATABASE_URL to the database's URL as the role that owns it."
+        )
+    return url.get_secret_value()
+
+
+def _app_url() -> str:
+    url = Settings().database_url
+    if url is None:
+        raise Refused("No database: set SNP_DATABASE_URL.")
+    return url.get_secret_value()
+
+
+def _with_database(work: "Callable[[Database], Awaitable[T]]", *, owner: bool = False) -> T:
+    """Do some work on the configured database, as the application's role, or as its owner."""
     from service.kernel.crypto import Vault, load_keys
     from service.kernel.db import Database
 
     settings = Settings()
-    if settings.database_url is None:
-        raise Refused("No database: set SNP_DATABASE_URL.")
-    url, vault = settings.database_url.get_secret_value(), Vault(load_keys(settings))
+    url, vault = _owner_url() if owner else _app_url(), Vault(load_keys(settings))
 
     async def run() -> T:
         database = Database(url, settings, vault)
@@ -838,25 +900,6 @@ def _with_database(work: "Callable[[Database], Awaitable[T]]") -> T:
             await database.dispose()
 
     return asyncio.run(run())
-
-
-@contextmanager
-def _bar(unit: str) -> Iterator[Callable[[int, int], None]]:
-    """Show a bar on a terminal's standard error; elsewhere, nothing."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-    console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as shown:
-        task = shown.add_task("", total=None)
-        yield lambda done, total: shown.update(task, completed=done, total=total)
 
 
 def _show_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -67,7 +67,7 @@ def _background(settings: Settings, database: Database) -> Iterator[Coroutine[No
         return
     yield keep_extended(database)
     if settings.audit_seal_seconds:
-        yield keep_sealed(database, settings.audit_seal_seconds)
+        yield keep_sealed(database, settings.audit_seal_seconds, settings.audit_head_file)
 
 
 def open_database(settings: Settings) -> Database:
@@ -88,7 +88,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     settings = settings or Settings()
     logs.configure(settings)
     database = open_database(settings)
-    listings = Listings()
+    listings, strangers = Listings(), traces.Strangers()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -99,7 +99,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.set_threshold(_COLLECT_EVERY, 20, 50)
         # Read-only holds for what nobody asked for, too.
         background = [asyncio.create_task(work) for work in _background(settings, database)]
-        async with nullcontext() if settings.read_only else listings.flushed(database):
+        counted = nullcontext() if settings.read_only else listings.flushed(database)
+        async with counted, strangers.flushed(database):
             yield
         for task in background:
             task.cancel()
@@ -121,6 +122,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = database
     app.state.listings = listings
+    app.state.strangers = strangers
     app.state.room_checks = {"audit": traces.sealing}
     app.state.tokens = Tokens(database.vault.token_key, settings.token_seconds)
     app.state.authenticators = Authenticators(settings)

@@ -12,7 +12,7 @@ from pydantic_settings import SettingsError
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
-from service.audit import NumbersWentBack
+from service.audit import NotAsSealed, NumbersWentBack
 from service.demo.failure import DemoError
 from service.kernel.crypto import KeysError
 from service.kernel.db import DatabaseDefect, asyncpg_url
@@ -109,7 +109,7 @@ def _first_line(error: BaseException) -> str:
 
 
 _TOLD: tuple[tuple[Any, Callable[[Any], str | None]], ...] = (
-    ((KeysError, EmbeddedError, DemoError, CannotListen, NumbersWentBack), str),
+    ((KeysError, EmbeddedError, DemoError, CannotListen, NumbersWentBack, NotAsSealed), str),
     (DomainError, _refusal),
     (ValidationError, _setting),
     (SettingsError, _json),

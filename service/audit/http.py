@@ -8,9 +8,11 @@ import structlog
 from fastapi import Request, Response
 
 from service.audit import usecases
+from service.audit.strangers import Strangers
 from service.identity.http import Guarded, Handler
 from service.kernel.db import Database, DatabaseDefect, TransactionLost
 from service.kernel.errors import DomainError, Forbidden, NotFound, Unauthenticated
+from service.kernel.events import Origin
 from service.kernel.http.proxies import address
 
 log = structlog.get_logger()
@@ -37,17 +39,16 @@ class Traced(Guarded):
 async def _trace(request: Request, operation: str, refusal: DomainError) -> None:
     """Write the trace of a refusal; where that fails, the refusal stands and the log says so."""
     database: Database = request.app.state.database
+    actor = getattr(request.state, "actor", None)
+    subject_ids = _ids(request.path_params)
+    if actor is None:
+        strangers: Strangers = request.app.state.strangers
+        origin = Origin(address=address(request.scope), correlation_id=request.scope["request_id"])
+        strangers.count(origin, operation, refusal.code, subject_ids)
+        return
     try:
         async with database.unit_of_work() as uow:
-            await usecases.refused(
-                uow,
-                getattr(request.state, "actor", None),
-                operation,
-                refusal,
-                address=address(request.scope),
-                correlation_id=request.scope["request_id"],
-                subject_ids=_ids(request.path_params),
-            )
+            await usecases.refused(uow, actor, operation, refusal, subject_ids)
     except (DomainError, DatabaseDefect, TransactionLost) as error:
         log.error("refusal.untraced", operation=operation, why=type(error).__name__)
 

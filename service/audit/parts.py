@@ -10,12 +10,16 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     FromClause,
+    Integer,
+    Select,
     Text,
     Uuid,
+    exists,
     func,
     insert,
     literal,
     select,
+    union_all,
 )
 
 from service.audit.domain import BreakGlass
@@ -30,25 +34,43 @@ SHOWN = "shown"
 def shown(
     operation: str, rows: FromClause, *, always: bool = False, break_glass: bool = False
 ) -> CTE:
-    """Write one trace of all `rows` (`id`, `territory`) that are shown; none when there are none.
+    """Write one trace for each territory of the `rows` (`id`, `territory`) that are shown.
 
-    With `always`, that nothing was found is traced too. Parameters: `who`.
+    Who looks after one territory reads the pseudonyms of no other one. Nothing shown, no trace;
+    with `always`, that nothing was found is traced too. Parameters: `who`.
     """
-    columns: dict[str, ColumnElement[Any]] = {
-        "id": bind("event_id", Uuid),
-        "operation": literal(operation, Text),
-        "result": literal(SHOWN, Text),
-        "subject_ids": func.coalesce(func.array_agg(rows.c.id), literal([], ARRAY(Uuid))),
-        "territories": func.coalesce(
-            func.array_agg(rows.c.territory.distinct()), texts("trace_territories")
-        ),
-        **origin_values(),
-        "break_glass": bind("break_glass", Text) if break_glass else literal(None, Text),
-    }
-    trace = select(*columns.values()).select_from(rows)
-    if not always:
-        trace = trace.having(func.count() > 0)
-    return insert(access_log).from_select(list(columns), trace).cte("trace")
+
+    def trace(subjects: ColumnElement[Any], territories: ColumnElement[Any]) -> Select[Any]:
+        columns: dict[str, ColumnElement[Any]] = {
+            "id": func.gen_random_uuid(),
+            "operation": literal(operation, Text),
+            "result": literal(SHOWN, Text),
+            "subject_ids": subjects,
+            "territories": territories,
+            **origin_values(),
+            "break_glass": bind("break_glass", Text) if break_glass else literal(None, Text),
+        }
+        return select(*(value.label(name) for name, value in columns.items()))
+
+    one = func.array_append(literal([], ARRAY(Text)), rows.c.territory)
+    traces: Any = trace(func.array_agg(rows.c.id), one).select_from(rows).group_by(rows.c.territory)
+    names = [column.name for column in traces.selected_columns]
+    if always:
+        nothing = trace(literal([], ARRAY(Uuid)), texts("trace_territories"))
+        traces = union_all(traces, nothing.where(~exists(select(rows.c.id))))
+    return insert(access_log).from_select(names, traces).cte("trace")
+
+
+def page(operation: str, found: Select[Any]) -> Select[Any]:
+    """Return a page that is found, newest first, with the trace that it was shown.
+
+    Its last row, the `limit`th, only tells that there is a next one. Parameters: `limit`, `who`.
+    """
+    rows = found.cte("found")
+    newest = select(rows).order_by(rows.c.id.desc())
+    return newest.add_cte(
+        shown(operation, newest.limit(bind("limit", Integer) - 1).subquery("seen"))
+    )
 
 
 def who(

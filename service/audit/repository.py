@@ -17,22 +17,29 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    and_,
     case,
     cast,
+    delete,
+    exists,
     extract,
     false,
     func,
     insert,
     literal,
+    literal_column,
+    null,
     or_,
     select,
     union_all,
+    update,
 )
+from sqlalchemy.dialects.postgresql import INTERVAL
 
-from service.audit.domain import Line, Seal, Trace
+from service.audit.domain import NOBODY, Chain, Gone, Limit, Line, Seal, Trace
 from service.audit.tables import access_log, audit_seals
 from service.kernel.db import UnitOfWork
-from service.kernel.events import Origin, Xid8, events
+from service.kernel.events import ORIGIN, Origin, Xid8, events
 from service.kernel.ids import new_id
 from service.kernel.sql import bind, snp_now, texts, uuids
 from service.kernel.tables import Instant
@@ -50,8 +57,9 @@ async def record(
     operation: str,
     result: str,
     *,
-    subject_ids: Sequence[UUID],
+    subject_ids: Sequence[UUID] = (),
     territories: Sequence[str],
+    times: int = 1,
 ) -> None:
     """Write one trace."""
     await uow.single(
@@ -62,21 +70,12 @@ async def record(
             "result": result,
             "subject_ids": list(subject_ids),
             "territories": list(territories),
+            "times": times,
             **origin.columns(),
         },
     )
 
 
-_WHO = (
-    "client_id",
-    "grant_id",
-    "role",
-    "organization_id",
-    "person",
-    "purpose",
-    "address",
-    "correlation_id",
-)
 _NOBODY = literal([], ARRAY(Text))
 _CHANGES = select(
     _e.id,
@@ -87,8 +86,9 @@ _CHANGES = select(
     case((_e.territory.is_(None), _NOBODY), else_=func.array_append(_NOBODY, _e.territory)).label(
         "territories"
     ),
-    *(_e[name] for name in _WHO),
+    *(_e[name] for name in ORIGIN),
     literal(None, Text).label("break_glass"),
+    literal(1, Integer).label("times"),
 )
 _READS = select(
     _a.id,
@@ -97,8 +97,9 @@ _READS = select(
     _a.result,
     _a.subject_ids,
     _a.territories,
-    *(_a[name] for name in _WHO),
+    *(_a[name] for name in ORIGIN),
     _a.break_glass,
+    _a.times,
 )
 
 
@@ -162,25 +163,46 @@ async def newest(uow: UnitOfWork, wanted: Mapping[str, Any], limit: int) -> list
 
 # --- what is sealed -------------------------------------------------------------------------------
 
-# Every column of a row, in this order for ever; not the position in the feed, which is given later.
-# A column that comes later is another form of digest, and its seals must say so.
-_SEALED: Mapping[str, tuple[Table, tuple[str, ...]]] = {
-    "events": (
+_NAMED_CASE = literal("case_id", Text)
+
+
+@dataclass(frozen=True, slots=True)
+class _Form:
+    """What the digests of a row are made of, in this order for ever.
+
+    `kept` is all of it but what names a person (`named`, which `erased` takes away) and the
+    position in the feed, which is given later. A column that comes later is another form: `FORM`.
+    """
+
+    table: Table
+    kept: tuple[ColumnElement[Any], ...]
+    named: tuple[ColumnElement[Any], ...]
+    erased: Mapping[str, Any]
+
+
+_CONTEXT = ("client_id", "grant_id", "role", "organization_id", "purpose", "correlation_id")
+_FORMS: Mapping[str, _Form] = {
+    "events": _Form(
         events,
-        (
-            *("id", "xid", "type", "subject_id", "occurred_at", "territory", *_WHO),
-            *("audience_before", "audience_after", "data"),
+        kept=(
+            *(_e.id, _e.xid, _e.type, _e.subject_id, _e.occurred_at, _e.territory),
+            *(_e[name] for name in _CONTEXT),
+            *(_e.audience_before, _e.audience_after, _e.data.op("-")(_NAMED_CASE)),
         ),
+        named=(_e.person, _e.address, _e.data.op("->")(_NAMED_CASE)),
+        erased={"person": null(), "address": null(), "data": _e.data.op("-")(_NAMED_CASE)},
     ),
-    "access_log": (
+    "access_log": _Form(
         access_log,
-        (
-            *("id", "xid", "occurred_at", "operation", "result", "subject_ids", "territories"),
-            *(*_WHO, "break_glass"),
+        kept=(
+            *(_a.id, _a.xid, _a.occurred_at, _a.operation, _a.result, _a.subject_ids),
+            *(_a.territories, *(_a[name] for name in _CONTEXT), _a.break_glass, _a.times),
         ),
+        named=(_a.person, _a.address),
+        erased={"person": null(), "address": null()},
     ),
 }
-SOURCES = tuple(_SEALED)
+SOURCES = tuple(_FORMS)
 
 
 def _plain(column: ColumnElement[Any]) -> ColumnElement[Any]:
@@ -190,41 +212,58 @@ def _plain(column: ColumnElement[Any]) -> ColumnElement[Any]:
     return cast(column, Text) if isinstance(column.type, Xid8) else column
 
 
-def _digest(source: str) -> ColumnElement[bytes]:
-    """SHA-256 of the row as a JSON array (the text of a jsonb), in UTF-8."""
-    table, names = _SEALED[source]
-    row = func.jsonb_build_array(*(_plain(table.c[name]) for name in names))
+def _digest(columns: Sequence[ColumnElement[Any]]) -> ColumnElement[bytes]:
+    """SHA-256 of columns as a JSON array (the text of a jsonb), in UTF-8."""
+    row = func.jsonb_build_array(*map(_plain, columns))
     return func.sha256(func.convert_to(cast(row, Text), literal("UTF8", Text)))
+
+
+def _names_somebody(form: _Form) -> ColumnElement[bool]:
+    return or_(*(column.is_not(None) for column in form.named))
+
+
+def _in_interval(table: Table) -> ColumnElement[bool]:
+    return and_(table.c.xid >= _xid("from_xid"), table.c.xid < _xid("to_xid"))
+
+
+def _interval(from_xid: int, to_xid: int) -> dict[str, Any]:
+    return {"from_xid": str(from_xid), "to_xid": str(to_xid)}
 
 
 def _xid(name: str) -> ColumnElement[Any]:
     return cast(bind(name, Text), Xid8)  # the driver has no such type
 
 
-def _lines(source: str) -> Select[Any]:
-    table, _ = _SEALED[source]
+def _lines(form: _Form) -> Select[Any]:
+    c = form.table.c
     return (
-        select(table.c.id, _digest(source).label("digest"), table.c.occurred_at)
-        .where(table.c.xid >= _xid("from_xid"), table.c.xid < _xid("to_xid"))
-        .order_by(table.c.xid, table.c.id)
+        select(
+            c.id,
+            _digest(form.kept).label("digest"),
+            case((_names_somebody(form), _digest(form.named)), else_=literal(NOBODY)).label(
+                "named"
+            ),
+            c.occurred_at,
+        )
+        .where(_in_interval(form.table))
+        .order_by(c.xid, c.id)
     )
 
 
-_LINES = {source: _lines(source) for source in SOURCES}
+_LINES = {source: _lines(form) for source, form in _FORMS.items()}
 
 
 async def lines(uow: UnitOfWork, source: str, from_xid: int, to_xid: int) -> list[Line]:
     """Return the rows of an interval of transactions, in their order."""
-    values = {"from_xid": str(from_xid), "to_xid": str(to_xid)}
-    rows = await uow.single(_LINES[source], values)
+    rows = await uow.single(_LINES[source], _interval(from_xid, to_xid))
     return [Line(**row) for row in rows.mappings()]
 
 
 def _nth(source: str) -> Select[Any]:
-    table, _ = _SEALED[source]
+    table = _FORMS[source].table
     return (
         select(cast(cast(table.c.xid, Text), BigInteger))
-        .where(table.c.xid >= _xid("from_xid"), table.c.xid < _xid("to_xid"))
+        .where(_in_interval(table))
         .order_by(table.c.xid)
         .offset(bind("nth", Integer))
         .limit(1)
@@ -236,13 +275,13 @@ _NTH = {source: _nth(source) for source in SOURCES}
 
 async def nth_xid(uow: UnitOfWork, source: str, from_xid: int, to_xid: int, nth: int) -> int | None:
     """Return the transaction of an interval's nth row (from 0), if there are so many."""
-    values = {"from_xid": str(from_xid), "to_xid": str(to_xid), "nth": nth}
+    values = {**_interval(from_xid, to_xid), "nth": nth}
     found: int | None = (await uow.single(_NTH[source], values)).scalar_one_or_none()
     return found
 
 
 def _oldest(source: str) -> Any:
-    table, _ = _SEALED[source]
+    table = _FORMS[source].table
     reached = func.coalesce(
         select(audit_seals.c.to_xid)
         .where(_s.source == source)
@@ -319,12 +358,14 @@ _SEALS = (
     .limit(bind("limit", Integer))
 )
 _COUNT = select(func.count()).select_from(audit_seals)
+_PRUNING = 7_301_839
+_NOT_PRUNING = select(func.pg_advisory_xact_lock_shared(_PRUNING))
 
 
-async def last(uow: UnitOfWork) -> tuple[int, bytes] | None:
-    """Return position and hash of the newest seal."""
+async def chain(uow: UnitOfWork) -> Chain:
+    """Return the chain where it ends."""
     row = (await uow.execute(_LAST)).one_or_none()
-    return None if row is None else (row.position, row.hash)
+    return Chain() if row is None else Chain(head=row.hash, position=row.position)
 
 
 async def reached(uow: UnitOfWork, source: str) -> int:
@@ -335,12 +376,13 @@ async def reached(uow: UnitOfWork, source: str) -> int:
 
 async def add(uow: UnitOfWork, seal: Seal) -> None:
     """Append a seal to the chain."""
-    await uow.execute(_ADD, {**asdict(seal), "row_ids": list(seal.row_ids)})
+    await uow.execute(_ADD, asdict(seal))
 
 
 async def seals(uow: UnitOfWork, after: int, limit: int) -> list[Seal]:
-    """Return the next seals behind a position."""
-    rows = await uow.single(_SEALS, {"after": after, "limit": limit})
+    """Return the next seals behind a position; nothing is taken from them in this transaction."""
+    await uow.execute(_NOT_PRUNING)
+    rows = await uow.execute(_SEALS, {"after": after, "limit": limit})
     return [Seal(**row) for row in rows.mappings()]
 
 
@@ -350,7 +392,7 @@ async def count(uow: UnitOfWork) -> int:
 
 
 def _ahead(source: str) -> Select[Any]:
-    table, _ = _SEALED[source]
+    table = _FORMS[source].table
     return (
         select(table.c.id)
         .where(table.c.xid >= cast(cast(func.snp_xact_next(), Text), Xid8))
@@ -365,3 +407,96 @@ _AHEAD = {source: _ahead(source) for source in SOURCES}
 async def ahead(uow: UnitOfWork, source: str, limit: int) -> list[UUID]:
     """Return rows whose transaction has not begun yet: nobody wrote them here."""
     return list((await uow.single(_AHEAD[source], {"limit": limit})).scalars())
+
+
+# --- pruning: as the owner of the tables ----------------------------------------------------------
+
+_PRUNE_ALONE = select(func.pg_advisory_xact_lock(_ONE_SEALER), func.pg_advisory_xact_lock(_PRUNING))
+_CUTOFF = select(
+    (snp_now() - cast(bind("kept", Text), INTERVAL)).label("before"),
+    literal_column("session_user::text").label("owner"),
+)
+_TAKEN = {
+    Gone.PRUNED: ("row_ids", "row_digests", "named_salt", "named_digests"),
+    Gone.ERASED: ("named_salt", "named_digests"),
+}
+
+
+def _due(gone: Gone) -> ColumnElement[bool]:
+    return and_(
+        _s.source == bind("source", Text),
+        _s.sealed_at < bind("before", Instant),
+        _s[_TAKEN[gone][0]].is_not(None),
+    )
+
+
+_DUE = {
+    gone: select(audit_seals)
+    .where(_due(gone), _s.position > bind("after", BigInteger))
+    .order_by(_s.position)
+    .limit(1)
+    for gone in Gone
+}
+_DUE_ROWS = {gone: select(func.coalesce(func.sum(_s.rows), 0)).where(_due(gone)) for gone in Gone}
+_EMPTY = {
+    gone: update(audit_seals)
+    .where(_s.position == bind("of", BigInteger))
+    .values(dict.fromkeys(names, null()))
+    for gone, names in _TAKEN.items()
+}
+_TAKE = {
+    **{
+        (Gone.PRUNED, source): delete(form.table).where(_in_interval(form.table))
+        for source, form in _FORMS.items()
+    },
+    **{
+        (Gone.ERASED, source): update(form.table)
+        .where(_in_interval(form.table), _names_somebody(form))
+        .values(form.erased)
+        for source, form in _FORMS.items()
+    },
+}
+_OF_SUBJECTS = {
+    "events": _e.subject_id == func.any(uuids("held")),
+    "access_log": _a.subject_ids.bool_op("&&")(uuids("held")),
+}
+_HELD = {
+    source: select(exists().where(_in_interval(form.table), _OF_SUBJECTS[source]))
+    for source, form in _FORMS.items()
+}
+
+
+async def prune_alone(uow: UnitOfWork) -> None:
+    """Wait until nobody seals, verifies or prunes, and keep it so until the transaction ends."""
+    await uow.execute(_PRUNE_ALONE)
+
+
+async def cutoff(uow: UnitOfWork, kept: str) -> tuple[datetime, str]:
+    """Return the instant before which things are due; and the role that asks."""
+    row = (await uow.execute(_CUTOFF, {"kept": kept})).one()
+    return row.before, row.owner
+
+
+async def due(uow: UnitOfWork, limit: Limit, before: datetime, after: int) -> Seal | None:
+    """Return the next seal behind a position of which something is due."""
+    values = {"source": limit.source, "before": before, "after": after}
+    row = (await uow.execute(_DUE[limit.gone], values)).mappings().one_or_none()
+    return None if row is None else Seal(**row)
+
+
+async def due_rows(uow: UnitOfWork, limit: Limit, before: datetime) -> int:
+    """Count the rows of which something is due."""
+    values = {"source": limit.source, "before": before}
+    return int((await uow.execute(_DUE_ROWS[limit.gone], values)).scalar_one())
+
+
+async def is_held(uow: UnitOfWork, seal: Seal, held: Sequence[UUID]) -> bool:
+    """Tell whether a line of a seal is about one of these."""
+    values = {**_interval(seal.from_xid, seal.to_xid), "held": list(held)}
+    return bool((await uow.execute(_HELD[seal.source], values)).scalar_one())
+
+
+async def take(uow: UnitOfWork, gone: Gone, seal: Seal) -> None:
+    """Take away what is due of a seal's lines, and what the seal keeps of that."""
+    await uow.execute(_TAKE[gone, seal.source], _interval(seal.from_xid, seal.to_xid))
+    await uow.execute(_EMPTY[gone], {"of": seal.position})

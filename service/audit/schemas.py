@@ -34,3 +34,7 @@ class TraceOut(Answer):
     address: str | None = Field(description="Network address, as the server saw it.")
     correlation_id: str | None = Field(description="The request's `X-Request-Id`.")
     break_glass: str | None = Field(description="Why a file was opened that was not visible.")
+    times: int = Field(
+        description="How often an address without a valid token was refused in some minute: the"
+        " first refusal is told. Else 1."
+    )

@@ -1,24 +1,40 @@
-"""Use cases: trace what is refused, look into the traces, seal them, verify the seals."""
+"""Use cases: trace what is refused, look into the traces, seal, verify and prune them."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from service.audit import repository
-from service.audit.domain import GENESIS, Chain, Finding, Seal, Trace, window
+from service.audit.domain import (
+    DIGEST_BYTES,
+    TOMBSTONES,
+    Chain,
+    Finding,
+    Limit,
+    NotAsSealed,
+    Seal,
+    Trace,
+    window,
+)
+from service.audit.parts import SHOWN
 from service.identity import Actor
 from service.kernel.db import Database, UnitOfWork
 from service.kernel.errors import DomainError
-from service.kernel.events import Origin
 from service.kernel.paging import Page, PageRequest, instant
 
 BATCH = 1000
+PRUNED_AT_ONCE = 5000
 _SEALS_AT_ONCE = 20
 _TOLD_AT_MOST = 20
 
 OtherNames = Callable[[UnitOfWork, UUID], Awaitable[Sequence[UUID]]]
 _other_names: list[OtherNames] = []
+
+Held = Callable[[UnitOfWork], Awaitable[Sequence[UUID]]]
+Told = Callable[[int, int], None]  # lines done, lines to do
 
 
 def also_known_as(names: OtherNames) -> None:
@@ -28,23 +44,25 @@ def also_known_as(names: OtherNames) -> None:
 
 async def refused(
     uow: UnitOfWork,
-    actor: Actor | None,
+    actor: Actor,
     operation: str,
     refusal: DomainError,
-    *,
-    address: str | None,
-    correlation_id: str,
     subject_ids: Sequence[UUID],
 ) -> None:
-    """Trace a refusal; without an actor nobody knows who it was."""
+    """Trace a refusal; those of who is nobody are counted: `Strangers`."""
     await repository.record(
         uow,
-        actor.origin if actor else Origin(address=address, correlation_id=correlation_id),
+        actor.origin,
         operation,
         refusal.code,
         subject_ids=subject_ids,
-        territories=actor.territories if actor else (),
+        territories=actor.territories,
     )
+
+
+async def shown(uow: UnitOfWork, actor: Actor, operation: str, territory: str) -> None:
+    """Trace a reading of a territory that is about nobody in particular, such as exact figures."""
+    await repository.record(uow, actor.origin, operation, SHOWN, territories=[territory])
 
 
 async def list_events(
@@ -70,7 +88,7 @@ async def list_events(
         uow,
         actor.origin,
         "audit.list",
-        "shown",
+        SHOWN,
         subject_ids=[patient] if patient else [],
         territories=actor.territories,
     )
@@ -156,23 +174,20 @@ async def _seal_batch(database: Database, source: str, batch: int) -> Seal | Non
         found = await repository.lines(uow, source, from_xid, to_xid)
         if not found:
             return None
-        last = await repository.last(uow)
-        position, previous = last or (0, GENESIS)
-        new = Seal(
-            position=position + 1,
-            source=source,
-            from_xid=from_xid,
-            to_xid=to_xid,
-            complete=full is None,
-            sealed_at=turn.now,
-            row_ids=[line.id for line in found],
-            row_digests=b"".join(line.digest for line in found),
-            previous=previous,
+        chain = await repository.chain(uow)
+        new = chain.link(
+            source, (from_xid, to_xid), found, complete=full is None, at=turn.now, salt=_salt()
         )
-        hash_ = new.computed()
-        new = replace(new, hash=hash_, mac=uow.vault.mac(hash_))
-        await repository.add(uow, new)
+        await _add(uow, new)
         return new
+
+
+def _salt() -> bytes:
+    return os.urandom(DIGEST_BYTES)
+
+
+async def _add(uow: UnitOfWork, new: Seal) -> None:
+    await repository.add(uow, replace(new, mac=uow.vault.mac(new.hash)))
 
 
 # --- verifying ------------------------------------------------------------------------------------
@@ -196,12 +211,13 @@ class Verification:
         while True:
             async with database.unit_of_work() as uow:
                 seals = await repository.seals(uow, self.chain.position, _SEALS_AT_ONCE)
-            for one in seals:
-                met = met or one.hash == expect
-                await self._check(database, one)
+                for one in seals:
+                    met = met or one.hash == expect
+                    await self._check(uow, one)
             if not seals:
                 break
             yield self.chain.position
+        self.findings += self.chain.end()
         if not met:
             self.findings.append(Finding("chain", "the expected hash is not in it"))
         for source in repository.SOURCES:
@@ -210,17 +226,109 @@ class Verification:
                     told = "inserted: its transaction has not begun yet"
                     self.findings.append(Finding(f"{source} {row_id}", told))
 
-    async def _check(self, database: Database, one: Seal) -> None:
-        mac = database.vault.mac(one.hash)
-        self.findings += self.chain.follow(one, mac)
-        async with database.unit_of_work() as uow:
-            found = await repository.lines(uow, one.source, one.from_xid, one.to_xid)
-        self.findings += self.chain.compare(one, found)
-        self.rows += len(found)
+    async def _check(self, uow: UnitOfWork, one: Seal) -> None:
+        self.findings += self.chain.follow(one, uow.vault.mac(one.hash))
         self.without_key += one.mac is None
+        if one.tombstone is None:
+            found = await repository.lines(uow, one.source, one.from_xid, one.to_xid)
+            self.findings += self.chain.compare(one, found)
+            self.rows += len(found)
 
 
 async def seal_count(database: Database) -> int:
     """Return how many seals there are."""
     async with database.unit_of_work() as uow:
         return await repository.count(uow)
+
+
+# --- pruning --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one limit: `rows` lines were pruned or no longer name anybody, or are due."""
+
+    limit: Limit
+    before: datetime
+    rows: int
+
+
+async def due(database: Database, wanted: Iterable[Limit]) -> list[Taken]:
+    """Count the lines of which something is due now, those of legal holds too; changes nothing."""
+    found = []
+    for limit in wanted:
+        async with database.unit_of_work() as uow:
+            before, _ = await repository.cutoff(uow, limit.kept)
+            found.append(Taken(limit, before, await repository.due_rows(uow, limit, before)))
+    return found
+
+
+async def prune(
+    database: Database,
+    wanted: Iterable[Limit],
+    held: Held,
+    told: Told = lambda _done, _all: None,
+    *,
+    why: str,
+    batch: int = PRUNED_AT_ONCE,
+) -> list[Taken]:
+    """Take what is past its limit from whole sealed ranges, as the owner of the tables.
+
+    In transactions of about `batch` lines, each with its tombstone in the chain, so that it may be
+    cut off at any moment and goes on when it is run again. A range with a line about one of `held`
+    (ids of files, bookings, calls; asked in each transaction) waits as a whole. Raises
+    `NotAsSealed`.
+    """
+    planned = await due(database, wanted)
+    total, finished, result = sum(one.rows for one in planned), 0, []
+    for plan in planned:
+        rows, position = 0, 0 if plan.rows else None
+        while position is not None:
+            async with database.unit_of_work() as uow:
+                done, position = await _prune_batch(uow, plan, position, held, why, batch)
+            rows += done
+            told(finished + rows, total)
+        finished += rows
+        result.append(replace(plan, rows=rows))
+    return result
+
+
+async def _prune_batch(
+    uow: UnitOfWork, plan: Taken, position: int, held: Held, why: str, batch: int
+) -> tuple[int, int | None]:
+    """Return how many lines were done, and where to go on; nowhere when nothing is left."""
+    await repository.prune_alone(uow)
+    keep, taken, rows = await held(uow), list[Seal](), 0
+    while rows < batch:
+        one = await repository.due(uow, plan.limit, plan.before, position)
+        if one is None:
+            break
+        position = one.position
+        if await repository.is_held(uow, one, keep):
+            continue
+        found = await repository.lines(uow, one.source, one.from_xid, one.to_xid)
+        wrong = next(Chain().compare(one, found), None)
+        if wrong is not None:
+            raise NotAsSealed(wrong)
+        await repository.take(uow, plan.limit.gone, one)
+        taken.append(one)
+        rows += one.rows
+    if taken:
+        _, owner = await repository.cutoff(uow, plan.limit.kept)
+        tombstone = {
+            "gone": plan.limit.gone,
+            "source": plan.limit.source,
+            "seals": [one.position for one in taken],
+            "rows": rows,
+            "hash_before": taken[0].previous.hex(),
+            "hash_after": taken[-1].hash.hex(),
+            "before": plan.before.isoformat(),
+            "by": owner,
+            "why": why,
+        }
+        chain, now = await repository.chain(uow), await uow.now()
+        link = chain.link(
+            TOMBSTONES, (0, 0), complete=True, at=now, salt=_salt(), tombstone=tombstone
+        )
+        await _add(uow, link)
+    return rows, position if rows >= batch else None

@@ -50,7 +50,7 @@ class Xid8(UserDefinedType[int]):
 
 
 # Who causes a change or a reading, why, and in which request: what every trace keeps.
-_ORIGIN: Mapping[str, Any] = {
+ORIGIN: Mapping[str, Any] = {
     "client_id": Uuid,
     "grant_id": Uuid,
     "role": Text,
@@ -64,13 +64,13 @@ _ORIGIN: Mapping[str, Any] = {
 
 def origin_columns() -> Iterator[Column[Any]]:
     """Yield the columns that keep an `Origin`, for a table of traces."""
-    for name, type_ in _ORIGIN.items():
+    for name, type_ in ORIGIN.items():
         yield Column(name, type_)
 
 
 def origin_values() -> dict[str, ColumnElement[Any]]:
     """Return what a statement writes into these columns. Parameters: `Origin.parameters`."""
-    return {name: bind(f"event_{name}", type_) for name, type_ in _ORIGIN.items()}
+    return {name: bind(f"event_{name}", type_) for name, type_ in ORIGIN.items()}
 
 
 events = Table(

@@ -149,6 +149,11 @@ class Settings(BaseSettings):
         10,
         description="How often a server seals new traces. 0: never; run `snp audit seal --watch`.",
     )
+    audit_head_file: Path | None = Field(
+        None,
+        description="File that the sealer writes the hash of its newest seal to, best on another"
+        " machine: `snp audit verify --head FILE` compares.",
+    )
     read_only: bool = Field(
         False, description="Refuse every change with 503, during a migration or a restore."
     )
@@ -161,7 +166,15 @@ class Settings(BaseSettings):
         " call (`snp retention run`).",
     )
     retention_reference_months: Annotated[int, Field(ge=1)] = Field(
-        60, description="Case ids, persons, age, sex and commune are erased so long afterwards."
+        60,
+        description="Case ids, persons, age, sex and commune are erased so long afterwards; of"
+        " traces, persons, network addresses and case ids.",
+    )
+    retention_access_months: Annotated[int, Field(ge=6)] = Field(
+        12, description="Traces of readings and refusals are deleted then (`snp audit prune`)."
+    )
+    retention_decision_months: Annotated[int, Field(ge=12)] = Field(
+        120, description="Events (who sent whom where, without identity) are deleted then."
     )
     retention_unused_client_months: Annotated[int, Field(ge=1)] = Field(
         12,

@@ -7,7 +7,7 @@ legal_hold.lifted, patient_file.exported.
 
 from service.retention.domain import Rule, rules
 from service.retention.tasks import Done, due, run
-from service.retention.usecases import Target, everything_about, holds, lift, place
+from service.retention.usecases import Target, everything_about, held_subjects, holds, lift, place
 
 __all__ = [
     "Done",
@@ -15,6 +15,7 @@ __all__ = [
     "Target",
     "due",
     "everything_about",
+    "held_subjects",
     "holds",
     "lift",
     "place",

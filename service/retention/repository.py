@@ -349,6 +349,19 @@ def _hold(uow: UnitOfWork, row: Any) -> Hold:
     return Hold(**{name: row[name] for name in names}, reason=reason)
 
 
+_HELD_SUBJECTS = union(
+    _HELD,
+    select(_b.id).where(~_free(_b, _b.patient_file_id)),
+    select(_c.id).where(~_free(_c, _c.patient_file_id)),
+    select(_n.id).where(~and_(_free(_n), _free_call(_n.call_id))),
+)
+
+
+async def held_subjects(uow: UnitOfWork) -> list[UUID]:
+    """Return every id under which what a live hold covers is traced."""
+    return [*(await uow.execute(_HELD_SUBJECTS)).scalars()]
+
+
 # --- all that is held about a patient -------------------------------------------------------------
 
 _calls_of = select(_c.id).where(_c.patient_file_id == bind("file_id", Uuid))

@@ -101,3 +101,8 @@ async def everything_about(uow: UnitOfWork, actor: Actor | None, file_id: UUID) 
         raise patients.PatientFileNotFound
     await _tell(uow, actor, "patient_file.exported", file_id, held.territory)
     return held.labelled()
+
+
+async def held_subjects(uow: UnitOfWork) -> list[UUID]:
+    """Return the ids of all files, bookings, calls and needs that a live hold covers."""
+    return await repository.held_subjects(uow)

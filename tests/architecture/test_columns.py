@@ -53,13 +53,13 @@ access_log correlation_id
 # Made by the service of ids, codes, times and counts.
 FACTS = """
 events audience_before audience_after data | directory_imports counts file_digest | slots holds
-installation key_fingerprints | events address | access_log address
+installation key_fingerprints | events address | access_log address | audit_seals tombstone
 """
 # Keyed digests: from them nothing is read.
 DIGESTS = """
 clients secret_digest previous_digest | idempotency_keys fingerprint | spent_tokens digest
 patient_files name_birth_index phone_index ins_index patient_key | bookings patient_key
-audit_seals row_digests previous hash mac
+audit_seals row_digests named_salt named_digests lines_hash named_hash previous hash mac
 """
 ENCRYPTED = """
 patient_files family_name given_name birth_date phone email ins | absences reason

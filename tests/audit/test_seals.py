@@ -137,6 +137,8 @@ _CHANGES = {
         "person = '{}'",
         "purpose = 'care'",
         "territory = ''",
+        "address = '192.0.2.1'",
+        'data = \'{"case_id": "x"}\'',
     ),
     "access_log": (
         "subject_ids = ARRAY[gen_random_uuid()]",
@@ -146,6 +148,8 @@ _CHANGES = {
         "address = '192.0.2.1'",
         "correlation_id = ''",
         "organization_id = gen_random_uuid()",
+        "times = 2",
+        "person = '{}'",
     ),
 }
 
@@ -218,11 +222,20 @@ async def test_the_position_of_an_event_in_the_feed_is_not_sealed(sealed: Chaine
         "to_xid = to_xid - 1",
         "row_ids = row_ids[2:]",
         "row_digests = sha256(row_digests)",
+        "rows = rows + 1",
+        "named_salt = sha256(named_salt)",
+        "named_digests = sha256(named_digests)",
+        'tombstone = \'{"gone": "pruned", "seals": [2]}\'',
     ],
 )
 async def test_a_changed_seal_is_named(sealed: Chained, change: str) -> None:
     await sealed.tamper(f"UPDATE audit_seals SET {change} WHERE position = 3")
     assert "seal 3: changed: it is not what its hash says" in await sealed.found()
+
+
+async def test_a_seal_of_a_form_to_come_is_not_taken_for_a_forged_one(sealed: Chained) -> None:
+    await sealed.tamper("UPDATE audit_seals SET form = 2 WHERE position = 3")
+    assert "seal 3: of a form that this version cannot verify: 2" in await sealed.found()
 
 
 @pytest.mark.parametrize("column", ["hash", "mac", "previous"])
@@ -405,6 +418,46 @@ async def test_a_server_seals_by_itself_and_says_how_far_it_is(
         ready = (await client.get("/health/ready")).json()
         assert ready["checks"]["audit"] == "oldest unsealed trace: 0 s"
     assert await chained.found() == []
+
+
+async def test_newest_lines_removed_with_their_seals_are_noticed_by_the_sealers_file(
+    chained: Chained, make_settings: MakeSettings, keys: Keys, tmp_path: Path
+) -> None:
+    head = tmp_path / "head"
+    ours = {"SNP_DATABASE_URL": chained.urls.app, "SNP_KEYS": keys.model_dump_json()}
+
+    def verified(name: str) -> tuple[int, str]:
+        (tmp_path / name).mkdir()
+        run = Snp(tmp_path / name, "audit", "verify", "--head", str(head), **ours)
+        return run.process.wait(60), run.output
+
+    for more in (1, 2):
+        await chained.write(_access(new_id()))
+        (tmp_path / f"seal-{more}").mkdir()
+        if more == 1:
+            files = {**ours, "SNP_AUDIT_HEAD_FILE": str(head)}
+            assert Snp(tmp_path / "seal-1", "audit", "seal", **files).process.wait(60) == 0
+        else:
+            app = create_app(
+                make_settings(chained.urls.app, audit_seal_seconds=0.05, audit_head_file=head)
+            )
+            before = head.read_text(encoding="ascii")
+            async with app.router.lifespan_context(app):
+                for _ in range(1000):
+                    if head.read_text(encoding="ascii") != before:
+                        break
+                    await asyncio.sleep(0.05)
+        newest = await _rows(chained, "SELECT hash FROM audit_seals ORDER BY position DESC LIMIT 1")
+        assert head.read_text(encoding="ascii") == f"{newest[0]['hash'].hex()}\n"
+        assert verified(f"verify-{more}")[0] == 0
+    await chained.tamper(
+        "DELETE FROM audit_seals WHERE position = 2",
+        "DELETE FROM access_log WHERE id = (SELECT id FROM access_log ORDER BY xid DESC LIMIT 1)",
+    )
+    code, told = verified("cut")
+    assert code == 1
+    assert told.startswith("chain: the expected hash is not in it\n")
+    assert await chained.found() == []  # without it nobody would know
 
 
 def test_the_command_line_seals_and_verifies(full: Chained, keys: Keys, tmp_path: Path) -> None:

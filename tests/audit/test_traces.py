@@ -7,16 +7,21 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+import httpx
 import pytest
+from sqlalchemy import text
 
 from service.audit.http import Traced
 from service.audit.router import router as audit
+from service.audit.strangers import MOST
 from service.bookings.router import router as bookings
 from service.description import description
 from service.identity import Role
 from service.kernel.db import Database
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
+from service.main import create_app
+from service.needs.router import router as needs
 from service.patients.router import router as patients
 from service.retention.router import router as retention
 from tests.audit.support import as_role, changes, traces
@@ -59,11 +64,8 @@ async def test_a_reading_says_who_what_when_whom_why_and_in_which_request(
     assert trace["territories"] == [world.territory]
     assert trace["client_id"] == regulator.secret.client_id
     assert trace["organization_id"] == regulator.organization_id
-    assert trace["person"] == {
-        "id": "810000000001",
-        "proof": "asserted",
-        "family_name": "Épreuve",
-    }
+    said = {"id": "810000000001", "family_name": "Épreuve", "proof": "asserted"}
+    assert trace["person"] == said
     assert trace["address"] == "127.0.0.1"
     assert trace["grant_id"] is not None
     assert trace["break_glass"] is None
@@ -224,22 +226,125 @@ async def test_what_is_not_seen_is_traced_as_refused(
         assert trace["client_id"] == pharmacist.secret.client_id
 
 
-async def test_who_may_not_and_who_is_nobody_are_traced(world: World, database: Database) -> None:
+async def test_who_may_not_is_traced(world: World, database: Database) -> None:
     manager, wanted = await world.manager(), new_id()
     sent = _once()
     problem(await manager.get(f"/v1/bookings/{wanted}", **sent), 403, "role-lacks-operation")
     trace = await _alone(database, sent)
     assert (trace["operation"], trace["result"]) == ("bookings.read", "role-lacks-operation")
     assert (trace["role"], trace["subject_ids"]) == ("manager", [wanted])
-    manager.token = "nobody"
-    sent = _once()
-    problem(await manager.get(f"/v1/bookings/{wanted}", **sent), 401, "token-invalid")
-    trace = await _alone(database, sent)
-    assert (trace["result"], trace["role"], trace["address"]) == (
+
+
+async def test_who_is_nobody_is_counted_and_told_in_one_line_an_address_and_minute(
+    database_urls: DatabaseUrls, make_settings: Callable[..., Settings]
+) -> None:
+    app = create_app(make_settings(database_urls.app))
+    wanted, first = new_id(), _once()
+
+    async def ask(address: str, **sent: Any) -> None:
+        transport = httpx.ASGITransport(app=app, client=(address, 5000))
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+            answer = await client.get(f"/v1/bookings/{wanted}", **sent)
+            problem(answer, 401, "token-invalid")
+
+    async def lines() -> list[Any]:
+        async with app.state.database.unit_of_work() as uow:
+            return [*(await uow.single(text("SELECT * FROM access_log ORDER BY id"))).mappings()]
+
+    await ask("192.0.2.1", **first)
+    for n in range(300):
+        await ask("192.0.2.1")
+        await ask(f"198.51.{n // 200}.{n % 200}")
+    assert await lines() == []
+    await app.state.strangers.flush(app.state.database)
+    told = await lines()
+    assert len(told) == MOST + 1
+    assert sum(line["times"] for line in told) == 601
+    (mine,) = [line for line in told if line["address"] == "192.0.2.1"]
+    assert (mine["times"], mine["operation"], mine["result"]) == (
+        301,
+        "bookings.read",
         "token-invalid",
-        None,
-        "127.0.0.1",
     )
+    assert (mine["subject_ids"], mine["correlation_id"]) == ([wanted], _id(first))
+    (others,) = [line for line in told if line["address"] is None]
+    assert others["times"] == 601 - 301 - (MOST - 1)
+    await app.state.strangers.flush(app.state.database)
+    assert len(await lines()) == MOST + 1
+    await app.state.database.dispose()
+
+
+async def test_a_page_is_one_trace_for_each_territory(world: World, database: Database) -> None:
+    elsewhere = await World(database, world.http).begin()
+    granted, centre = [world.territory, elsewhere.territory], await world.organization("sas")
+    both = await world.caller(Role.REGULATOR, centre, "sas", territories=granted)
+    made = {
+        here.territory: (await booked(both, await (await here.doctor()).publish()))["id"]
+        for here in (world, elsewhere)
+    }
+    sent = _once()
+    assert len((await both.get("/v1/bookings", **sent)).json()["items"]) == 2
+    found = await traces(database, _id(sent))
+    assert {t["territories"][0]: [str(i) for i in t["subject_ids"]] for t in found} == {
+        territory: [booking] for territory, booking in made.items()
+    }
+    stranger = await elsewhere.manager()
+    seen = (await stranger.get("/v1/audit-events?limit=200")).json()["items"]
+    assert made[world.territory] not in str(seen)
+    assert made[elsewhere.territory] in str(seen)
+
+
+async def test_notes_that_may_name_somebody_are_traced_where_they_are_shown(
+    world: World, database: Database
+) -> None:
+    regulator, doctor = await world.regulator(), await world.doctor()
+    paths = {}
+    need = {
+        "motive": "M03.14",
+        "commune": "36044",
+        "mode": "AMB",
+        "reason": "too_far",
+        "from": soon(2).isoformat(),
+        "to": soon(8).isoformat(),
+        "note": "Madame Zzyzx",
+    }
+    absence = {"from": soon(200).isoformat(), "to": soon(220).isoformat(), "reason": "Zzyzx"}
+    away = f"/v1/practitioners/{doctor.practitioner_id}/absences"
+    for caller, operation, path, body in (
+        (regulator, "needs.list", "/v1/unmet-needs", need),
+        (doctor, "agenda.list_absences", away, absence),
+    ):
+        made = [(await caller.post(path, body)).json() for _ in range(2)]
+        sent = _once()
+        page = (await caller.get(f"{path}?limit=1", **sent)).json()
+        assert [item["id"] for item in page["items"]] == [made[1]["id"]]
+        trace = await _alone(database, sent)
+        assert (trace["operation"], trace["result"]) == (operation, "shown")
+        assert [str(i) for i in trace["subject_ids"]] == [made[1]["id"]]
+        paths[operation] = trace["territories"]
+    assert paths == {"needs.list": ["36"], "agenda.list_absences": [world.territory]}
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        *("call-outcomes", "slot-usage", "appointments", "referrals", "callbacks"),
+        *("cpts-indicators", "unmet-needs"),
+    ],
+)
+async def test_exact_figures_are_traced(world: World, database: Database, operation: str) -> None:
+    query = f"territory={world.territory}&from=2022-01-01&to=2022-02-01"
+    path = f"/v1/analytics/{operation}?{query}"
+    sent = _once()
+    assert (await (await world.manager()).get(path, **sent)).status_code == 200
+    trace = await _alone(database, sent)
+    assert trace["operation"] == f"analytics.{operation.replace('-', '_')}"
+    assert (trace["result"], trace["subject_ids"]) == ("shown", [])
+    assert (trace["role"], trace["territories"]) == ("manager", [world.territory])
+    analyst = await world.caller(Role.ANALYST, await world.organization("sas"), "sas")
+    sent = _once()
+    assert (await analyst.get(path, **sent)).status_code == 200
+    assert await traces(database, _id(sent)) == []
 
 
 async def test_what_cannot_be_traced_is_not_shown(
@@ -308,7 +413,7 @@ def test_no_other_operation_shows_who_a_patient_is() -> None:
         )
     }
     assert shown == SHOW_IDENTITY
-    for router in (patients, bookings, audit, retention):
+    for router in (patients, bookings, audit, retention, needs):
         assert all(isinstance(route, Traced) for route in router.routes)
 
 

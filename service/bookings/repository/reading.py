@@ -154,15 +154,10 @@ _ANY = _read(upkeep=True).where(_THIS)
 _FIND = _read().where(_THIS, or_(_requester(), _doctor()))
 
 
-def _shown(operation: str, found: Select[Any], *, page: bool = False) -> Select[Any]:
-    """What is found, newest first, with the trace that it was shown.
-
-    The last row of a `page` only tells that there is a next one.
-    """
+def _shown(operation: str, found: Select[Any]) -> Select[Any]:
+    """What is found, with the trace that it was shown."""
     rows = found.cte("found")
-    newest = select(rows).order_by(rows.c.id.desc())
-    seen = newest.limit(bind("limit", Integer) - 1).subquery("seen") if page else rows
-    return newest.add_cte(traces.shown(operation, seen))
+    return select(rows).add_cte(traces.shown(operation, rows))
 
 
 _SHOW = _shown("bookings.read", _FIND)
@@ -255,13 +250,12 @@ def _list(shape: tuple[str, ...], *, doctor: bool) -> Select[Any]:
             newest(_of_centre()).subquery(),
         ]
     mine = union(*(select(branch.c.id) for branch in branches)).subquery()
-    return _shown(
+    return traces.page(
         "bookings.list",
         _read()
         .where(_b.id.in_(select(mine.c.id)))
         .order_by(_b.id.desc())
         .limit(bind("limit", Integer)),
-        page=True,
     )
 
 
