@@ -27,6 +27,7 @@ from sqlalchemy import (
 from service.agenda.domain import SHOWN, Absence, Session, SessionDraft
 from service.agenda.domain.timetable import DAYS_AHEAD, Recurrence, SchoolZone, Timetable, Weekday
 from service.agenda.tables import absences, slot_sessions
+from service.audit import parts as traces
 from service.directory import Place
 from service.identity import Actor
 from service.kernel.crypto import Vault
@@ -356,7 +357,7 @@ async def find_absence(uow: UnitOfWork, practitioner_id: UUID, absence_id: UUID)
 
 
 _LIST_ABSENCES = (
-    select(*_a)
+    select(*_a, bind("territory", Text).label("territory"))
     .where(
         _a.practitioner_id == bind("practitioner_id", Uuid),
         or_(bind("before", Uuid).is_(None), _a.id < bind("before", Uuid)),
@@ -364,14 +365,27 @@ _LIST_ABSENCES = (
     .order_by(_a.id.desc())
     .limit(bind("limit", Integer))
 )
+_SHOW_ABSENCES = traces.page("agenda.list_absences", _LIST_ABSENCES)
 
 
 async def list_absences(
-    uow: UnitOfWork, practitioner_id: UUID, *, before: UUID | None, limit: int
+    uow: UnitOfWork,
+    actor: Actor,
+    practitioner_id: UUID,
+    *,
+    territory: str,
+    before: UUID | None,
+    limit: int,
 ) -> list[Absence]:
-    """Return a practitioner's absences, newest first, one more than the page holds."""
-    values = {"practitioner_id": practitioner_id, "before": before, "limit": limit + 1}
-    rows = await uow.single(_LIST_ABSENCES, values)
+    """Return a practitioner's absences, newest first, one more than the page holds; trace them."""
+    values = {
+        "practitioner_id": practitioner_id,
+        "territory": territory,
+        "before": before,
+        "limit": limit + 1,
+        **traces.who(actor),
+    }
+    rows = await uow.single(_SHOW_ABSENCES, values)
     return [_absence(uow.vault, row) for row in rows.mappings()]
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import ColumnElement, Integer, RowMapping, Select, Text, Uuid, insert, select
 
+from service.audit import parts as traces
 from service.identity import Actor
 from service.kernel.crypto import Vault
 from service.kernel.db import UnitOfWork
@@ -65,15 +66,16 @@ _FILTERS: Mapping[str, ColumnElement[bool]] = {
 @cache
 def _list(shape: tuple[str, ...]) -> Select[Any]:
     filtered = _MINE.where(*(_FILTERS[name] for name in shape))
-    return filtered.order_by(_n.id.desc()).limit(bind("limit", Integer))
+    return traces.page("needs.list", filtered.order_by(_n.id.desc()).limit(bind("limit", Integer)))
 
 
 async def list_mine(
     uow: UnitOfWork, actor: Actor, wanted: Mapping[str, Any], limit: int
 ) -> list[Need]:
-    """Return the organization's needs, newest first, one more than the page holds."""
+    """Return the organization's needs, newest first, one more than the page holds; trace them."""
     given = {name: value for name, value in wanted.items() if value is not None}
-    values = {**given, "caller_organization_id": actor.organization_id, "limit": limit + 1}
+    whose = {"caller_organization_id": actor.organization_id, "limit": limit + 1}
+    values = {**given, **whose, **traces.who(actor)}
     rows = await uow.single(_list(tuple(given)), values)
     return [_need(uow.vault, row) for row in rows.mappings()]
 

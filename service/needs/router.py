@@ -4,8 +4,9 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
+from service.audit.http import Traced
 from service.calls import CallNotFound
-from service.identity.http import CurrentActor, Guarded, refusals
+from service.identity.http import CurrentActor, refusals
 from service.kernel.http.deps import LIMIT, Cursor, IdempotentOnce, Limit, Uow
 from service.kernel.http.shapes import Instant, PageOut
 from service.kernel.paging import CursorInvalid, PageRequest
@@ -13,7 +14,7 @@ from service.needs import usecases
 from service.needs.domain import NeedInvalid, NeedNotFound
 from service.needs.schemas import NeedIn, NeedOut, need_out
 
-router = APIRouter(prefix="/v1", tags=["needs"], route_class=Guarded)
+router = APIRouter(prefix="/v1", tags=["needs"], route_class=Traced)
 
 
 @router.post(

@@ -112,8 +112,14 @@ async def list_absences(
     """Return a practitioner's absences, newest first. Refusals: `not-my-practitioner`."""
     check_mine(actor, practitioner_id)
     keys = page.after(UUID)
+    who = await directory.practitioner(uow, practitioner_id)
     found = await repository.list_absences(
-        uow, practitioner_id, before=keys[0] if keys else None, limit=page.limit
+        uow,
+        actor,
+        practitioner_id,
+        territory=who.territory,
+        before=keys[0] if keys else None,
+        limit=page.limit,
     )
     return page.page(found, lambda absence: [str(absence.id)])
 
