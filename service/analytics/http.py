@@ -44,7 +44,7 @@ def _question(
 
 
 async def _floor(request: Request, actor: CurrentActor) -> int | None:
-    """Return the smallest count that the caller may be told; None: every one."""
+    """Return the smallest count that the caller may be told; None: every one, which is traced."""
     settings: Settings = request.app.state.settings
     return settings.small_cell_min if actor.role in AGGREGATES_ONLY else None
 

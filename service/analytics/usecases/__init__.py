@@ -2,8 +2,8 @@
 
 Every one answers a question about a territory, or a community, between two local midnights, for
 callers who are granted there. `floor` is the smallest count that the caller may be told; None for
-who is told everything. Refusals of all: `foreign-territory` (a community of nowhere is foreign
-too), `territory-not-found`; with a floor `figures-too-fine`.
+who is told everything, which is traced. Refusals of all: `foreign-territory` (a community of
+nowhere is foreign too), `territory-not-found`; with a floor `figures-too-fine`.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import TypeVar
 from uuid import UUID
 
-from service import directory
+from service import audit, directory
 from service.analytics import repository
 from service.analytics.domain import (
     APPOINTMENTS,
@@ -68,6 +68,7 @@ async def call_outcomes(
         actor,
         asked,
         group_by,
+        operation="analytics.call_outcomes",
         rules=CALL_OUTCOMES,
         floor=floor,
         count=repository.call_outcomes,
@@ -85,6 +86,7 @@ async def slot_usage(
         asked,
         group_by,
         group_by.overlaps,
+        operation="analytics.slot_usage",
         rules=SLOT_USAGE,
         floor=floor,
         count=repository.slot_usage,
@@ -102,6 +104,7 @@ async def appointments(
         asked,
         group_by,
         group_by.overlaps,
+        operation="analytics.appointments",
         rules=APPOINTMENTS,
         floor=floor,
         count=repository.appointments,
@@ -119,6 +122,7 @@ async def referrals(
         asked,
         group_by,
         group_by.overlaps,
+        operation="analytics.referrals",
         rules=REFERRALS,
         floor=floor,
         count=repository.referred,
@@ -136,6 +140,7 @@ async def callbacks(
         asked,
         group_by,
         group_by.overlaps,
+        operation="analytics.callbacks",
         rules=CALLBACKS,
         floor=floor,
         count=repository.callbacks,
@@ -153,6 +158,7 @@ async def cpts_indicators(
         asked,
         group_by,
         group_by.overlaps,
+        operation="analytics.cpts_indicators",
         rules=CPTS_INDICATORS,
         floor=floor,
         count=repository.cpts_indicators,
@@ -168,7 +174,7 @@ async def unmet_needs(
     Refusals: `period-too-long` too.
     """
     check_days(asked.period)
-    home = await _home(uow, actor, asked)
+    home = await _home(uow, actor, asked, "analytics.unmet_needs", floor)
 
     async def count(uow: UnitOfWork, extent: Extent, _: str | None = None) -> Counted[UnmetNeeds]:
         counts = [
@@ -202,6 +208,7 @@ async def _answer(
     group_by: StrEnum,
     overlap: bool | None = None,
     *,
+    operation: str,
     rules: Rules,
     floor: int | None,
     count: Count[T],
@@ -212,7 +219,7 @@ async def _answer(
     Months are ranges of their own, all of the period's, empty or not. Other groups are those that
     rows have, in the order of their keys, the one without a key last.
     """
-    home = await _home(uow, actor, asked)
+    home = await _home(uow, actor, asked, operation, floor)
     told: Telling | None = None
     territory = asked.territory
     if floor is not None:
@@ -271,14 +278,22 @@ def _place(key: str | None) -> tuple[bool, int, str]:
     return key is None, priorities.index(key) if key in priorities else 0, key or ""
 
 
-async def _home(uow: UnitOfWork, actor: Actor, asked: Question) -> Territory:
-    """Return the territory whose midnights count, of what the caller may ask for."""
+async def _home(
+    uow: UnitOfWork, actor: Actor, asked: Question, operation: str, floor: int | None
+) -> Territory:
+    """Return the territory whose midnights count, of what the caller may ask for.
+
+    Who is told everything leaves a trace.
+    """
     territory = asked.territory
     if asked.cpts_id is not None:
         territory = await _home_of(uow, actor, asked.cpts_id)
     elif territory not in actor.territories:
         raise ForeignTerritory
-    return await directory.territory(uow, str(territory))
+    home = await directory.territory(uow, str(territory))
+    if floor is None:
+        await audit.shown(uow, actor, operation, home.id)
+    return home
 
 
 async def _home_of(uow: UnitOfWork, actor: Actor, cpts_id: UUID) -> str:
