@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from typing import Annotated, Any
 
+import structlog
 from fastapi import Depends, Request, Response
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
@@ -115,6 +116,7 @@ async def _known(request: Request) -> Actor:
     except Unauthenticated:
         state.address_limit.spend(nobody, request.scope)
         raise
+    structlog.contextvars.bind_contextvars(client_id=str(actor.client_id))
     state.client_limit.spend(actor.client_id, request.scope)
     return actor
 

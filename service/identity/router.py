@@ -5,6 +5,7 @@ import binascii
 from dataclasses import asdict
 from typing import Annotated
 
+import structlog
 from fastapi import APIRouter, Form, Header, Request, Response
 from fastapi.responses import JSONResponse
 
@@ -70,6 +71,7 @@ async def token(
     identifier, secret = _basic(authorization) or (form.client_id or "", form.client_secret or "")
     try:
         software = await _software(request, uow, identifier, secret)
+        structlog.contextvars.bind_contextvars(client_id=str(software.client_id))
         issue = _exchanged if form.grant_type == _EXCHANGE else _issued
         issued = await issue(request, uow, software, form)
     except (ClientRefused, CertificateRefused) as refusal:

@@ -402,14 +402,19 @@ async def test_a_log_line_has_the_template_and_not_the_path(
         await regulator.get(f"/v1/slots/{slot_id}", headers={"X-Request-Id": "call-7"})
         await regulator.get(f"/nowhere/{slot_id}")
         await client.get(f"/v1/slots/{slot_id}?near={slot_id}")
+        await regulator.sign_in()
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
     assert [(line["event"], line["method"], line["route"], line["status"]) for line in lines] == [
         ("request", "GET", "/v1/slots/{slot_id}", 404),
         ("request", "GET", "(unmatched)", 404),
         ("request", "GET", "/v1/slots/{slot_id}", 401),
+        ("request", "POST", "/oauth/token", 200),
     ]
     assert lines[0]["request_id"] == "call-7"
     assert lines[0]["ms"] > 0
+    known = str(regulator.secret.client_id)
+    client_ids = [line.get("client_id") for line in lines]
+    assert client_ids == [known, None, None, known]
     assert slot_id not in str(lines)
 
 
