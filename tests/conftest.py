@@ -18,11 +18,12 @@ from fastapi import FastAPI
 from pydantic import SecretStr
 
 from service.kernel import embedded
-from service.kernel.crypto import Keys
+from service.kernel.crypto import Keys, Vault
 from service.kernel.db import Database
 from service.kernel.ids import new_id
 from service.kernel.migrations import upgrade
 from service.kernel.settings import Settings
+from service.kernel.wall import ensure_trusted
 from service.main import create_app
 from tests.demo.processes import Snp, snp
 from tests.support import World, begin_anew
@@ -80,7 +81,7 @@ class Server:
 
 
 @pytest.fixture(scope="session")
-def server(worker_id: str) -> Iterator[Server]:
+def server(worker_id: str, keys: Keys) -> Iterator[Server]:
     """Start a server of this worker's own, or use the one that SNP_TEST_SERVER_URL names."""
     external = os.environ.get("SNP_TEST_SERVER_URL")
     template = f"snp_template_{worker_id}_{os.getpid()}"
@@ -107,11 +108,22 @@ def server(worker_id: str) -> Iterator[Server]:
 
     asyncio.run(_prepare(urls_of("postgres").superuser, template))
     upgrade(urls_of(template).owner)
+    asyncio.run(trust(urls_of(template).app, keys))
     yield Server(urls_of, template)
     if cluster is not None:
         cluster.stop()
     if folder is not None:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+async def trust(app_url: str, keys: Keys) -> None:
+    """Let a database believe keys, as the first server that starts does."""
+    database = Database(app_url, Settings.model_validate({}), Vault(keys))
+    try:
+        async with database.unit_of_work() as uow:
+            await ensure_trusted(uow)
+    finally:
+        await database.dispose()
 
 
 async def _prepare(superuser_url: str, template: str) -> None:

@@ -315,7 +315,7 @@ async def reschedule(
         practitioner_ids=practitioner_ids,
         care_organization_ids=care_organization_ids,
     )
-    moved = await repository.find_moved(uow, actor, booking_id)
+    moved = await repository.find_moved(uow, actor, booking_id, booking.patient_file_id)
     await _tell(
         uow,
         actor,

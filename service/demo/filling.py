@@ -18,6 +18,7 @@ from service.kernel.db import Database
 from service.kernel.embedded import Databases
 from service.kernel.progress import bar
 from service.kernel.settings import Settings
+from service.kernel.wall import ensure_trusted
 from service.schema import metadata
 
 _DATASET = "SELECT dataset FROM installation"
@@ -35,6 +36,8 @@ async def fill(
         await _ensure_same_keys(db, vault, folder)
     database = Database(databases.app_url, settings, vault)
     try:
+        async with database.unit_of_work() as uow:
+            await ensure_trusted(uow)
         await _load(console, database)
         await _tidy(console, databases.owner_url)
         return await _live(database, files.read_clients(folder))

@@ -15,7 +15,6 @@ from service.demo.indre import Dataset
 from service.kernel import installation
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import Conflict
-from service.kernel.wall import as_upkeep
 from service.schema import metadata
 
 Progress = Callable[[int, int], None]
@@ -24,10 +23,10 @@ Progress = Callable[[int, int], None]
 _SHARED = "territories"
 # Row-level security takes no COPY.
 _WALLED = "patient_files"
-# Rows in any of these are somebody's work.
+# Rows in any of these are somebody's work. (Patient files are walled, and come with a client.)
 _MUST_BE_EMPTY = (
     *("clients", "organizations", "practitioners", "locations"),
-    *("slots", "patient_files", "calls", "bookings"),
+    *("slots", "calls", "bookings"),
 )
 _CHUNK = 5_000
 
@@ -58,7 +57,6 @@ async def load(
     """
     await uow.execute(_PATIENTLY)
     await uow.execute(_ONE_AT_A_TIME)
-    await as_upkeep(uow)
     if await installation.dataset(uow) == data.name:
         return False
     await _ensure_empty(uow)

@@ -23,7 +23,7 @@ from service.kernel.migrations import head
 from service.kernel.rights import Right, grants, rights
 from service.kernel.rotation import numbers_needed
 from service.kernel.settings import Settings
-from service.kernel.wall import as_upkeep
+from service.kernel.wall import as_upkeep, ensure_trusted, is_known
 
 _OLDEST_SERVER = 15
 _CLOCK_WARNING, _CLOCK_ERROR = timedelta(seconds=2), timedelta(seconds=30)
@@ -343,22 +343,26 @@ async def _contents(uow: UnitOfWork, row: Any, *, with_keys: bool) -> list[Findi
     found = [_ok("rights", "The role may do what the service needs.")]
     found.append(_ok("schema", f"At revision {revision}, the newest."))
     if not _owns(row):
-        found.append(await _walled(uow))
+        found.append(await _walled(uow, with_keys=with_keys))
     if await is_synthetic(uow):
         found.append(_warning("data", "Synthetic: invented people, and the figures say so."))
     else:
         found.append(_ok("data", "Not synthetic: real people."))
     if with_keys:
-        found.append(await _fit(uow))
+        if all(finding.level is not Level.ERROR for finding in found):  # else nobody is seen
+            found.append(await _fit(uow))
         found.append(await _known(uow))
     return found
 
 
-async def _walled(uow: UnitOfWork) -> Finding:
-    if (await uow.single(_WALLED)).scalar_one():
-        return _ok("wall", "Row-level security keeps identities from who did not say who reads.")
-    told = "Nothing keeps identities from a statement that forgot its condition. As the owner"
-    return _error("wall", f"{told}: ALTER TABLE patient_files ENABLE ROW LEVEL SECURITY;")
+async def _walled(uow: UnitOfWork, *, with_keys: bool) -> Finding:
+    if not (await uow.single(_WALLED)).scalar_one():
+        told = "Nothing keeps identities from a statement that forgot its condition. As the owner"
+        return _error("wall", f"{told}: ALTER TABLE patient_files ENABLE ROW LEVEL SECURITY;")
+    if with_keys and not await is_known(uow):
+        told = "The database shows identities to none who has this key server, or to nobody yet"
+        return _error("wall", f"{told}: snp keys register.")
+    return _ok("wall", "Row-level security keeps identities from who does not prove who reads.")
 
 
 async def _fit(uow: UnitOfWork) -> Finding:
@@ -437,12 +441,12 @@ async def ensure_fit(database: Database) -> None:
     """
     try:
         async with database.unit_of_work() as uow:
-            found = [await _fit(uow), await _known(uow)]
+            await ensure_trusted(uow)
+            for finding in (await _fit(uow), await _known(uow)):
+                if finding.level is Level.ERROR:
+                    raise KeysError(finding.told)
     except (DomainError, DatabaseDefect, OSError):
         return
-    for finding in found:
-        if finding.level is Level.ERROR:
-            raise KeysError(finding.told)
 
 
 async def register(uow: UnitOfWork) -> list[str]:
@@ -450,6 +454,7 @@ async def register(uow: UnitOfWork) -> list[str]:
 
     Raises `KeysError` if patients were written with others.
     """
+    await ensure_trusted(uow)
     fit = await _fit(uow)
     if fit.level is Level.ERROR:
         raise KeysError(fit.told)

@@ -27,6 +27,7 @@ _FORMAT = 1
 _KEY_BYTES = 32
 _HIGHEST = 255  # its number is one byte of each value
 _NONCE_BYTES = 12
+_BLOCK_BYTES = 64  # of SHA-256
 _SHORTEST = 2 + _NONCE_BYTES + 16  # an empty text, with its authentication tag
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}=?$")]
@@ -143,6 +144,7 @@ class Vault:
         self._index = _derive(_decode(keys.index), b"snp/blind-index/v1")
         self._fingerprint = _derive(_decode(keys.server), b"snp/fingerprint/v1")
         self._secret = _derive(_decode(keys.server), b"snp/client-secret/v1")
+        self._wall = _derive(_decode(keys.server), b"snp/wall/v1")
         self.token_key = _derive(_decode(keys.token), b"snp/token/v1")
         named = {f"encryption {number}": key for number, key in keys.encryption.items()}
         named |= {name: getattr(keys, name) for name in ("index", "server", "token")}
@@ -197,6 +199,16 @@ class Vault:
     def mac(self, content: bytes) -> bytes | None:
         """Authenticate a seal over the traces; None without the key `audit`."""
         return self._audit and hmac.digest(self._audit, content, hashlib.sha256)
+
+    def prove(self, said: str) -> str:
+        """Return a text behind what proves that this service says it (kernel/wall.py)."""
+        return f"{hmac.digest(self._wall, said.encode(), hashlib.sha256).hex()} {said}"
+
+    @property
+    def wall_pads(self) -> tuple[bytes, bytes]:
+        """Return what checks `prove`: its key XORed with the inner and the outer pad of HMAC."""
+        key = self._wall.ljust(_BLOCK_BYTES, b"\0")
+        return bytes(b ^ 0x36 for b in key), bytes(b ^ 0x5C for b in key)
 
     def secret_digest(self, secret: str) -> bytes:
         """Digest of a 256-bit random secret; a slow hash would protect nothing more."""

@@ -1,28 +1,84 @@
 """The second wall around identities: row-level security on `patient_files` (docs/adr/0018).
 
-Rows of that table are seen only in a transaction that said who reads: `snp.reader` holds the ids of
-an organization and its practitioners, and a row is seen by those that stand on it. A statement that
-forgot its own condition, or somebody with the application's password, reads nobody.
+A row of that table is seen only in a transaction that said who reads, and proved that it is the
+service that says so: what is said is authenticated with a key of the keys file, which the database
+checks and the application's role cannot read. It is one of
+
+- `reader`: ids of an organization and its practitioners, who see the rows that they stand on;
+- `sought`: one file's id, case id or blind index, which shows the rows that have it;
+- `upkeep`: every row. Only commands say it, never a request; it holds for its transaction alone.
+
+A statement that forgot its condition, or somebody with the application's password, reads nobody.
 """
 
-from typing import Any
+from collections.abc import Iterable
+from datetime import timedelta
+from uuid import UUID
 
-from sqlalchemy import ColumnElement, Select, func, literal, select
+from sqlalchemy import Column, LargeBinary, Select, Table, Text, func, select, text
 
+from service.kernel import clock
+from service.kernel.crypto import KeysError, Vault
 from service.kernel.db import UnitOfWork
+from service.kernel.sql import bind
+from service.kernel.tables import metadata
 
-# What works on every file by itself (rotation, erasure, checks) reads as nobody of flesh.
-UPKEEP = "{00000000-0000-0000-0000-000000000000}"
+# HMAC keys by which the database knows who speaks: each XORed with its two pads (RFC 2104).
+wall_keys = Table(
+    "wall_keys",
+    metadata,
+    Column("inner_pad", LargeBinary, primary_key=True),
+    Column("outer_pad", LargeBinary, nullable=False),
+    info={"rights": ()},
+)
+
+# So long what was said to see a file is believed; so far a server's clock may be behind.
+_BELIEVED = timedelta(minutes=5)
+# Says who reads, until the transaction ends.
+READS_AS: Select[tuple[str]] = select(
+    func.set_config("snp.reader", bind("reads_as", Text), True).label("reader")
+)
+_THIS_TRANSACTION = text("SELECT pg_backend_pid() || '@' || extract(epoch FROM now())")
+_TRUST = text("SELECT snp_trust(:inner_pad, :outer_pad)")
+_KNOWN = text("SELECT snp_proven('upkeep') IS NOT NULL")
 
 
-def reads_as(reader: ColumnElement[Any]) -> Select[Any]:
-    """Say who reads (the text of an array of ids), until the transaction ends."""
-    return select(func.set_config("snp.reader", reader, True).label("reader"))
+def reading(vault: Vault, ids: Iterable[UUID]) -> dict[str, str]:
+    """Return the parameter of `READS_AS` for those who see the files that they stand on."""
+    return {"reads_as": _until(vault, "reader", f"{{{','.join(map(str, ids))}}}")}
 
 
-_AS_UPKEEP = reads_as(literal(UPKEEP))
+def seeking(vault: Vault, value: UUID | bytes | str) -> dict[str, str]:
+    """Return the parameter of `READS_AS` for the files of one id, case id or blind index."""
+    found = value.hex() if isinstance(value, bytes) else str(value)
+    return {"reads_as": _until(vault, "sought", found)}
+
+
+def _until(vault: Vault, kind: str, value: str) -> str:
+    until = int((clock.now() + _BELIEVED).timestamp())
+    return vault.prove(f"{kind} {until} {value}")
 
 
 async def as_upkeep(uow: UnitOfWork) -> None:
-    """See every file in the rest of this transaction; for what the service does by itself."""
-    await uow.execute(_AS_UPKEEP)
+    """See every file in the rest of this transaction; for commands that work on all of them."""
+    this = (await uow.execute(_THIS_TRANSACTION)).scalar_one()
+    await uow.execute(READS_AS, {"reads_as": uow.vault.prove(f"upkeep {this} all")})
+
+
+async def is_known(uow: UnitOfWork) -> bool:
+    """Tell whether the database believes the loaded keys; the transaction then reads as upkeep."""
+    await as_upkeep(uow)
+    return bool((await uow.execute(_KNOWN)).scalar_one())
+
+
+async def ensure_trusted(uow: UnitOfWork) -> None:
+    """Let the database believe the loaded key, if it knows none yet. Refuses with `KeysError`."""
+    if await is_known(uow):
+        return
+    inner, outer = uow.vault.wall_pads
+    trusted = await uow.execute(_TRUST, {"inner_pad": inner, "outer_pad": outer})
+    if not trusted.scalar_one():
+        raise KeysError(
+            "The key server is not the one that this database shows identities to: put the right"
+            " file back, or, if it was changed on purpose, as the owner: TRUNCATE wall_keys;"
+        )

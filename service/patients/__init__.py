@@ -9,7 +9,7 @@ patient_file.amended (names of members, never values).
 
 from service.patients import parts
 from service.patients.domain import IdentityStatus, Patient, PatientFileNotFound, own_key
-from service.patients.repository import reader, seal, unseal
+from service.patients.repository import reading_as, seal, unseal
 from service.patients.schemas import (
     Age,
     CaseId,
@@ -37,7 +37,7 @@ __all__ = [
     "own_key",
     "parts",
     "patient_members",
-    "reader",
+    "reading_as",
     "seal",
     "set_care",
     "unseal",

@@ -10,11 +10,9 @@ from sqlalchemy import (
     FromClause,
     LargeBinary,
     Select,
-    Text,
     Uuid,
     and_,
     case,
-    cast,
     func,
     literal,
     literal_column,
@@ -26,7 +24,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.sql.selectable import LateralFromClause
 
 from service.kernel.sql import bind, flag, uuids
-from service.kernel.wall import UPKEEP, reads_as
+from service.kernel.wall import READS_AS
 from service.patients.tables import patient_files
 
 _f = patient_files.c
@@ -76,12 +74,12 @@ def readable() -> ColumnElement[bool]:
     )
 
 
-def reading(*, upkeep: bool = False) -> CTE:
-    """Tell row-level security who reads, until the transaction ends: the caller, or upkeep."""
-    caller = func.array_append(
-        uuids("caller_practitioner_ids"), bind("caller_organization_id", Uuid)
-    )
-    return reads_as(literal(UPKEEP) if upkeep else cast(caller, Text)).cte("reading")
+def reading() -> CTE:
+    """Tell row-level security who reads, until the transaction ends.
+
+    Parameter: `repository.reading_as`, or `kernel.wall.seeking`.
+    """
+    return READS_AS.cte("reading")
 
 
 def files(

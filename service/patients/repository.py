@@ -26,6 +26,7 @@ from service.kernel.crypto import Vault, normalised
 from service.kernel.db import UnitOfWork
 from service.kernel.prepared import Row
 from service.kernel.sql import bind, snp_now, texts, uuids
+from service.kernel.wall import reading, seeking
 from service.patients import parts
 from service.patients.domain import Patient, PatientFile, Purpose, Wanted
 from service.patients.tables import patient_files
@@ -76,9 +77,15 @@ def unseal(vault: Vault, file_id: UUID, row: Row, prefix: str = "") -> Patient:
     )
 
 
-def reader(actor: Actor) -> dict[str, Any]:
-    """Return the parameters of `parts.readable`."""
+def reading_as(vault: Vault, actor: Actor) -> dict[str, str]:
+    """Return the parameter of `parts.reading`: the caller, as what it stands on files."""
+    return reading(vault, (*actor.practitioner_ids, actor.organization_id))
+
+
+def reader(vault: Vault, actor: Actor) -> dict[str, Any]:
+    """Return the parameters of `parts.readable`, and of `parts.reading`."""
     return {
+        **reading_as(vault, actor),
         "caller_organization_id": actor.organization_id,
         "caller_practitioner_ids": list(actor.practitioner_ids),
         "caller_books": actor.role in BOOKERS,
@@ -110,9 +117,8 @@ def _read(
     *conditions: ColumnElement[bool],
     newest: int | None = None,
     lock: bool = False,
-    upkeep: bool = False,
 ) -> Select[Any]:
-    reads = parts.reading(upkeep=upkeep)
+    reads = parts.reading()
     found = parts.files(reads, *conditions, newest=newest, lock=lock)
     return select(*found.c, directory.zone_of(found.c.territory)).select_from(
         reads.join(found, true())
@@ -135,14 +141,18 @@ _ACCESSES = _shown("patients.accesses", _READ)
 
 async def zone_for_accesses(uow: UnitOfWork, actor: Actor, file_id: UUID) -> str | None:
     """Return the zone of a file that the caller may read; trace that its accesses are shown."""
-    values = {"file_id": file_id, **reader(actor), **traces.who(actor, purpose="patient_rights")}
+    values = {
+        "file_id": file_id,
+        **reader(uow.vault, actor),
+        **traces.who(actor, purpose="patient_rights"),
+    }
     row = (await uow.single(_ACCESSES, values)).mappings().one_or_none()
     return None if row is None else row["zone"]
 
 
 async def is_readable(uow: UnitOfWork, actor: Actor, file_id: UUID) -> bool:
     """Tell whether the caller may read a file; nothing of it is shown."""
-    rows = await uow.single(_READABLE, {"file_id": file_id, **reader(actor)})
+    rows = await uow.single(_READABLE, {"file_id": file_id, **reader(uow.vault, actor)})
     return rows.first() is not None
 
 
@@ -150,7 +160,7 @@ async def find(
     uow: UnitOfWork, actor: Actor, file_id: UUID, *, lock: bool = False
 ) -> PatientFile | None:
     """Return a file that the caller may read and has changed, or is about to: its event tells."""
-    values = {"file_id": file_id, **reader(actor)}
+    values = {"file_id": file_id, **reader(uow.vault, actor)}
     result = await (uow.execute(_LOCK, values) if lock else uow.single(_READ, values))
     row = result.mappings().one_or_none()
     return None if row is None else _file(uow.vault, row)
@@ -158,7 +168,7 @@ async def find(
 
 async def show(uow: UnitOfWork, actor: Actor, file_id: UUID) -> PatientFile | None:
     """Return a file that the caller may read, and trace it."""
-    values = {"file_id": file_id, **reader(actor), **traces.who(actor)}
+    values = {"file_id": file_id, **reader(uow.vault, actor), **traces.who(actor)}
     row = (await uow.single(_SHOW, values)).mappings().one_or_none()
     return None if row is None else _file(uow.vault, row)
 
@@ -211,12 +221,12 @@ _SEARCHES = {
     )
     for way, condition in _WAYS.items()
 }
-# The glass is broken within the caller's territories only; the wall opens to this statement alone.
+# The glass is broken within the caller's territories only; the wall opens to what is sought alone.
 _HERE = _f.territory == func.any(texts("trace_territories"))
 _BREAK_GLASS = {
     way: _shown(
         "patients.break_glass",
-        _read(condition, _HERE, newest=FOUND_AT_MOST, upkeep=True),
+        _read(condition, _HERE, newest=FOUND_AT_MOST),
         always=True,
         break_glass=True,
     )
@@ -228,39 +238,45 @@ async def search(
     uow: UnitOfWork, actor: Actor, wanted: Wanted, purpose: Purpose
 ) -> list[PatientFile]:
     """Return the files that match exactly and that the caller may read, newest first."""
-    who = {**reader(actor), **traces.who(actor, purpose=purpose)}
-    return await _matching(uow, _SEARCHES, wanted, who)
+    who = {**reader(uow.vault, actor), **traces.who(actor, purpose=purpose)}
+    way, value = _way(uow.vault, wanted)
+    return await _matching(uow, _SEARCHES[way], {way: value, **who})
 
 
 async def break_glass(
     uow: UnitOfWork, actor: Actor, wanted: Wanted, reason: BreakGlass
 ) -> list[PatientFile]:
     """Return the files of the caller's territories that match exactly, newest first."""
-    return await _matching(uow, _BREAK_GLASS, wanted, traces.who(actor, break_glass=reason))
+    way, value = _way(uow.vault, wanted)
+    who = {**seeking(uow.vault, value), **traces.who(actor, break_glass=reason)}
+    return await _matching(uow, _BREAK_GLASS[way], {way: value, **who})
 
 
-async def _matching(
-    uow: UnitOfWork, ways: Mapping[str, Select[Any]], wanted: Wanted, who: Mapping[str, Any]
-) -> list[PatientFile]:
+def _way(vault: Vault, wanted: Wanted) -> tuple[str, Any]:
     values: dict[str, Any] = {
-        **_indexes(uow.vault, wanted),
+        **_indexes(vault, wanted),
         "case_id": wanted.case_id,
         "file_id": wanted.file_id,
     }
-    by = next(name for name in ways if values[name] is not None)
-    rows = await uow.single(ways[by], {by: values[by], **who})
+    return next((way, values[way]) for way in _WAYS if values[way] is not None)
+
+
+async def _matching(
+    uow: UnitOfWork, statement: Select[Any], values: Mapping[str, Any]
+) -> list[PatientFile]:
+    rows = await uow.single(statement, values)
     return [_file(uow.vault, row) for row in rows.mappings()]
 
 
-# As upkeep: a doctor that a patient is moved away from says so, and then sees the file no more.
-_UPKEEP = parts.reading(upkeep=True)
-_LOCKED = parts.files(_UPKEEP, _THIS, lock=True)
-_LOCK_FILE = select(_LOCKED.c.id).select_from(_UPKEEP.join(_LOCKED, true()))
+# By its id: a doctor that a patient is moved away from says so, and then sees the file no more.
+_SEEKS = parts.reading()
+_LOCKED = parts.files(_SEEKS, _THIS, lock=True)
+_LOCK_FILE = select(_LOCKED.c.id).select_from(_SEEKS.join(_LOCKED, true()))
 
 
 async def lock(uow: UnitOfWork, file_id: UUID) -> None:
     """Lock a file: who reads it is about to be said anew."""
-    await uow.execute(_LOCK_FILE, {"file_id": file_id})
+    await uow.execute(_LOCK_FILE, {"file_id": file_id, **seeking(uow.vault, file_id)})
 
 
 _SET_CARE = (

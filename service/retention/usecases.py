@@ -11,7 +11,7 @@ from service.kernel import events
 from service.kernel.db import UnitOfWork
 from service.kernel.events import Origin
 from service.kernel.ids import new_id
-from service.kernel.wall import as_upkeep
+from service.kernel.wall import READS_AS, seeking
 from service.retention import export, repository
 from service.retention.domain import LegalHoldLifted, LegalHoldNotFound
 from service.retention.repository import Hold
@@ -95,7 +95,7 @@ async def everything_about(uow: UnitOfWork, actor: Actor | None, file_id: UUID) 
 
     For the centre that opened the file, and for the operator. Refusals: `patient-file-not-found`.
     """
-    await as_upkeep(uow)
+    await uow.execute(READS_AS, seeking(uow.vault, file_id))
     held = await export.held(uow, file_id)
     if held is None or (actor is not None and held.organization_id != actor.organization_id):
         raise patients.PatientFileNotFound

@@ -60,6 +60,7 @@ DIGESTS = """
 clients secret_digest previous_digest | idempotency_keys fingerprint | spent_tokens digest
 patient_files name_birth_index phone_index ins_index patient_key | bookings patient_key
 audit_seals row_digests named_salt named_digests lines_hash named_hash previous hash mac
+wall_keys inner_pad outer_pad
 """
 ENCRYPTED = """
 patient_files family_name given_name birth_date phone email ins | absences reason

@@ -14,9 +14,10 @@ import httpx
 import pytest
 
 from service.kernel import embedded
+from service.kernel.crypto import Keys
 from service.kernel.migrations import upgrade
 from service.kernel.settings import Settings
-from tests.conftest import DatabaseUrls
+from tests.conftest import DatabaseUrls, trust
 from tests.kernel.serving import serving
 from tests.support import World, problem
 
@@ -115,11 +116,14 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(place, ignore_errors=True)
 
 
-async def test_the_service_outlives_its_database(folder: Path, make_settings: MakeSettings) -> None:
+async def test_the_service_outlives_its_database(
+    folder: Path, make_settings: MakeSettings, keys: Keys
+) -> None:
     cluster = await asyncio.to_thread(embedded.start, folder, durable=False)
     try:
         urls = await embedded.prepare(cluster)
         await asyncio.to_thread(upgrade, urls.owner_url)
+        await trust(urls.app_url, keys)
         async with serving(make_settings(urls.app_url)) as (client, database):
             doctor = await (await World(database, client).begin()).doctor()
             slot = await doctor.publish()

@@ -117,7 +117,11 @@ async def test_what_is_restored_is_read_with_the_keys_and_only_with_them(
         assert (await seal(database)).seals
         assert (await verify(database, bytes.fromhex(noted.head))).findings == []
     await _other_keys(regulator, path, empty, make_settings, keys)
-    found = await look(empty.app, keys=SecretStr(Keys.generate().model_dump_json()))
+    others = Keys.generate()
+    found = await look(empty.app, keys=SecretStr(others.model_dump_json()))
+    assert errors(found) == {"wall", "fingerprints"}
+    others = others.model_copy(update={"server": keys.server})
+    found = await look(empty.app, keys=SecretStr(others.model_dump_json()))
     assert errors(found) == {"identities", "fingerprints"}
     assert "other keys" in found["identities"].told
 

@@ -9,8 +9,8 @@ from types import SimpleNamespace
 import pytest
 from pydantic import SecretStr
 
-from service.kernel.checks import Level, _clock, _role, check
-from service.kernel.crypto import Keys, write_keys
+from service.kernel.checks import Level, _clock, _role, check, ensure_fit
+from service.kernel.crypto import Keys, KeysError, write_keys
 from service.kernel.migrations import upgrade
 from service.kernel.rights import rights
 from service.kernel.settings import Settings
@@ -42,6 +42,28 @@ async def test_a_wall_that_was_torn_down(look: Look, installed: Installed) -> No
     assert errors(found) == {"wall"}
     await as_role(installed.owner, found["wall"].told.partition(": ")[2])
     assert not errors(await look())
+
+
+async def test_a_wall_that_knows_no_key_or_another(
+    look: Look, installed: Installed, make_settings: MakeSettings
+) -> None:
+    """Neither the check nor a server takes what it may not see for what is not there."""
+    for torn in ("TRUNCATE wall_keys", "UPDATE wall_keys SET outer_pad = sha256(outer_pad)"):
+        await as_role(installed.owner, torn)
+        found = await look()
+        assert errors(found) == {"wall"}
+        assert "snp keys register" in found["wall"].told
+        async with serving(make_settings(installed.app)) as (client, database):
+            ready = await client.get("/health/ready")
+            assert (ready.status_code, ready.json()["status"]) == (503, "fail")
+            assert "does not believe" in ready.json()["checks"]["role"]
+            if torn.startswith("TRUNCATE"):
+                await ensure_fit(database)  # as every server does when it starts
+                assert (await client.get("/health/ready")).status_code == 200
+            else:
+                with pytest.raises(KeysError, match="TRUNCATE wall_keys"):
+                    await ensure_fit(database)
+                assert (await client.get("/health/ready")).status_code == 503
 
 
 async def test_a_role_that_is_superuser_or_owner(look: Look, installed: Installed) -> None:
@@ -149,7 +171,7 @@ async def test_the_keys_are_for_their_owner_only(
 
 
 async def test_keys_of_another_installation(
-    look: Look, installed: Installed, make_settings: MakeSettings
+    look: Look, installed: Installed, make_settings: MakeSettings, keys: Keys
 ) -> None:
     assert (await look())["identities"].told == "No patient yet."
     async with serving(make_settings(installed.app)) as (client, database):
@@ -157,8 +179,13 @@ async def test_keys_of_another_installation(
         opened = await regulator.post("/v1/patient-files", patient())
         assert opened.status_code == 201, opened.text
     assert (await look())["identities"].told == "The keys read and find them."
-    others = await look(keys=SecretStr(Keys.generate().model_dump_json()))
-    assert errors(others) == {"identities", "fingerprints"}
+    others = Keys.generate()
+    found = await look(keys=SecretStr(others.model_dump_json()))
+    assert errors(found) == {"wall", "fingerprints"}
+    assert "identities" not in found
+    others = others.model_copy(update={"server": keys.server})
+    found = await look(keys=SecretStr(others.model_dump_json()))
+    assert errors(found) == {"identities", "fingerprints"}
 
 
 async def test_a_copy_with_one_wrong_key(
@@ -175,7 +202,8 @@ async def test_a_copy_with_one_wrong_key(
     wrong["encryption 1 is missing"] = keys.model_copy(update={"encryption": changed})
     for told, copy in wrong.items():
         found = await look(keys=SecretStr(copy.model_dump_json()))
-        assert errors(found) == {"fingerprints"}
+        assert errors(found) - {"wall"} == {"fingerprints"}
+        assert ("wall" in errors(found)) is told.startswith("server")
         assert told in found["fingerprints"].told
         assert "snp keys register" in found["fingerprints"].told
     async with serving(make_settings(installed.app)) as (client, database):

@@ -1,22 +1,30 @@
 """The second wall: row-level security holds what forgot its own condition."""
 
+import io
+import time
 from collections.abc import AsyncIterator, Callable
+from hashlib import sha256
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import select, text
 
 from service.identity import Role
+from service.kernel.crypto import Keys, Vault
+from service.kernel.db import Database
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
-from service.kernel.wall import UPKEEP
+from service.kernel.wall import READS_AS, as_upkeep, reading, seeking
 from service.main import create_app
+from service.patients.parts import file
 from tests.conftest import DatabaseUrls
 from tests.support import Caller, World, patient, problem, soon
 
-_READS = "SELECT set_config('snp.reader', $1, true)"
+_SAYS = "SELECT set_config('snp.reader', $1, true)"
 
 
 @pytest_asyncio.fixture
@@ -35,31 +43,103 @@ async def opened(caller: Caller) -> str:
     return made
 
 
-async def seen(connection: "asyncpg.Connection[Any]", reader: str, *ids: str) -> int:
-    """How many of these files a reader sees."""
+async def seen(connection: "asyncpg.Connection[Any]", said: str, *ids: str) -> int:
+    """How many of these files, or of all, are shown to who says this."""
     async with connection.transaction():
-        await connection.execute(_READS, reader)
+        await connection.execute(_SAYS, said)
         found: int = await connection.fetchval(
-            "SELECT count(*) FROM patient_files WHERE id = ANY($1::uuid[])", ids
+            "SELECT count(*) FROM patient_files WHERE id = ANY($1::uuid[]) OR $1 = '{}'", ids
         )
         return found
 
 
+@pytest.fixture
+def vault(database: Database) -> Vault:
+    """The keys of the service."""
+    return database.vault
+
+
 async def test_plain_sql_sees_and_changes_nobody(
-    world: World, plain: "asyncpg.Connection[Any]"
+    world: World, plain: "asyncpg.Connection[Any]", vault: Vault
 ) -> None:
     file_id = await opened(await world.regulator())
     assert await plain.fetchval("SELECT count(*) FROM patient_files") == 0
     assert await plain.fetch("SELECT * FROM patient_files WHERE id = $1::uuid", file_id) == []
     assert await plain.execute("UPDATE patient_files SET phone = NULL") == "UPDATE 0"
+    copied = io.BytesIO()
+    for source in ("patient_files", "(SELECT * FROM patient_files)"):
+        await plain.execute(f"SET snp.reader = '{UUID(int=0)}'")
+        assert await plain._copy_out(f"COPY {source} TO STDOUT", copied, None) == "COPY 0"
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await plain.execute("DELETE FROM patient_files")
-    # What is there after all is seen once it is said who reads: the test could fail.
-    assert await seen(plain, UPKEEP, file_id) == 1
+    # What is there after all is shown to who proves who reads: the test could fail.
+    assert await seen(plain, seeking(vault, UUID(file_id))["reads_as"], file_id) == 1
+
+
+async def test_who_only_says_who_reads_sees_nobody(
+    world: World, plain: "asyncpg.Connection[Any]", vault: Vault, keys: Keys
+) -> None:
+    """Whatever somebody with the application's password can know or guess, and say."""
+    regulator = await world.regulator()
+    file_id = await opened(regulator)
+    stranger = Vault(keys.model_copy(update={"server": Keys.generate().server}))
+    true = reading(vault, [regulator.organization_id])["reads_as"]
+    mac, _, message = true.partition(" ")
+    _, until, ids = message.split(" ")
+    later = str(int(until) + 60)
+    known = await plain.fetch("(SELECT id FROM grants LIMIT 50) UNION (SELECT id FROM clients)")
+    index = await plain.fetchval("SELECT patient_key FROM bookings LIMIT 1") or b"0" * 32
+    pid = await plain.fetchval("SELECT pg_backend_pid()")
+    for said in (
+        *("", "{}", "*", "reader", " reader ", "upkeep", str(UUID(int=0)), f"{{{UUID(int=0)}}}"),
+        *(f"{{{regulator.organization_id}}}", file_id, f"{{{file_id}}}"),
+        *(f"{{{row['id']}}}" for row in known),
+        # Nothing, or what stands before something else, proves what it was not made for.
+        *(f"{one} {message}" for one in ("", "0" * 64, mac[:-1], mac.upper(), f"{mac}0")),
+        f"{mac} reader {later} {ids}",
+        f"{mac} reader {until} {{{UUID(int=0)}}}",
+        f"{mac} sought {until} {file_id}",
+        f"{mac} sought {until} {ids}",
+        f"{mac} upkeep {until} all",
+        f"{mac} upkeep {pid}@0 all",
+        f"{true} {file_id}",
+        f"{'0' * 64} upkeep {until} all",
+        # Proven with another key, and proven by us too long ago.
+        reading(stranger, [regulator.organization_id])["reads_as"],
+        seeking(stranger, UUID(file_id))["reads_as"],
+        seeking(stranger, index)["reads_as"],
+        vault.prove(f"reader {int(time.time()) - 1} {ids}"),
+        vault.prove(f"sought {int(time.time()) - 1} {file_id}"),
+        # Upkeep of another transaction.
+        vault.prove(f"upkeep {pid}@{time.time():.6f} all"),
+        vault.prove(f"upkeep {until} all"),
+        # Kinds that are none.
+        vault.prove(f"trust {until} {ids}"),
+        vault.prove(f"all {until} {ids}"),
+    ):
+        assert await seen(plain, said) == 0, said
+        assert await plain.fetchval("SELECT count(*) FROM patient_files") == 0
+    assert await seen(plain, true, file_id) == 1
+
+
+async def test_upkeep_ends_with_its_transaction(
+    world: World, database: Database, plain: "asyncpg.Connection[Any]"
+) -> None:
+    file_id = await opened(await world.regulator())
+    find, said = select(file.c.id).where(file.c.id == UUID(file_id)), ""
+    async with database.unit_of_work() as uow:
+        await as_upkeep(uow)
+        assert (await uow.execute(find)).scalar_one() == UUID(file_id)
+        said = (await uow.execute(text("SELECT current_setting('snp.reader')"))).scalar_one()
+    async with database.unit_of_work() as uow:
+        assert (await uow.execute(find)).first() is None
+        await uow.execute(READS_AS, {"reads_as": said})
+        assert (await uow.execute(find)).first() is None
+    assert await seen(plain, said) == 0
 
 
 async def test_only_who_stands_on_a_row_sees_it(
-    world: World, plain: "asyncpg.Connection[Any]"
+    world: World, plain: "asyncpg.Connection[Any]", vault: Vault
 ) -> None:
     regulator, pharmacist, doctor = (
         await world.regulator(),
@@ -72,23 +152,66 @@ async def test_only_who_stands_on_a_row_sees_it(
         "/v1/bookings", {"slot_id": slot["id"], "patient_file_id": file_id}
     )
     assert booked.status_code == 201, booked.text
+    assert doctor.practitioner_id is not None
     for reader, files in (
-        (f"{{{regulator.organization_id}}}", [file_id]),
-        (f"{{{pharmacist.organization_id}}}", [other]),
-        (f"{{{doctor.practitioner_id}}}", [file_id]),
-        (f"{{{doctor.organization_id}}}", []),
-        ("{}", []),
-        ("", []),
+        ([regulator.organization_id], [file_id]),
+        ([pharmacist.organization_id], [other]),
+        ([doctor.practitioner_id], [file_id]),
+        ([doctor.organization_id], []),
+        ([UUID(file_id)], []),
+        ([], []),
     ):
-        sights = [await seen(plain, reader, one) for one in (file_id, other)]
+        said = reading(vault, reader)["reads_as"]
+        sights = [await seen(plain, said, one) for one in (file_id, other)]
         assert sights == [int(one in files) for one in (file_id, other)], reader
 
 
+async def test_who_seeks_sees_what_it_knows_and_no_more(
+    world: World, plain: "asyncpg.Connection[Any]", vault: Vault, shared_urls: DatabaseUrls
+) -> None:
+    regulator = await world.regulator()
+    file_id, case_id = await opened(regulator), f"K-{new_id()}"
+    owner = await asyncpg.connect(shared_urls.owner)
+    await owner.execute("UPDATE patient_files SET case_id = $2 WHERE id = $1", file_id, case_id)
+    index = await owner.fetchval(
+        "SELECT name_birth_index FROM patient_files WHERE id = $1", file_id
+    )
+    other = await opened(regulator)
+    await owner.close()
+    for value in (UUID(file_id), case_id, index):
+        said = seeking(vault, value)["reads_as"]
+        assert [await seen(plain, said, one) for one in (file_id, other)] == [1, 0], value
+
+
+async def test_another_key_is_trusted_on_the_word_of_a_known_one_only(
+    plain: "asyncpg.Connection[Any]", vault: Vault
+) -> None:
+    other = Vault(Keys.generate())
+    inner, outer = other.wall_pads
+    until, named = int(time.time()) + 60, sha256(inner).hexdigest()
+    for said in (
+        "",
+        other.prove(f"trust {until} {named}"),
+        vault.prove(f"trust {until} {'0' * 64}"),
+        vault.prove(f"trust {until - 120} {named}"),
+        vault.prove(f"reader {until} {named}"),
+    ):
+        async with plain.transaction():
+            await plain.execute(_SAYS, said)
+            assert await plain.fetchval("SELECT snp_trust($1, $2)", inner, outer) is False
+    assert await seen(plain, seeking(other, "K")["reads_as"]) == 0
+    for secret in ("SELECT * FROM wall_keys", "TRUNCATE wall_keys", "DELETE FROM wall_keys"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await plain.execute(secret)
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await plain.execute("INSERT INTO wall_keys VALUES ($1, $2)", inner, outer)
+
+
 async def test_who_reads_is_forgotten_with_the_transaction(
-    world: World, plain: "asyncpg.Connection[Any]"
+    world: World, plain: "asyncpg.Connection[Any]", vault: Vault
 ) -> None:
     file_id = await opened(await world.regulator())
-    assert await seen(plain, UPKEEP, file_id) == 1
+    assert await seen(plain, seeking(vault, UUID(file_id))["reads_as"], file_id) == 1
     assert await plain.fetchval("SELECT count(*) FROM patient_files") == 0
 
 
@@ -100,7 +223,11 @@ async def test_who_reads_is_forgotten_with_the_transaction(
         "CREATE POLICY mine ON patient_files USING (true)",
         "ALTER ROLE snp_app BYPASSRLS",
         "SET ROLE snp_owner",
+        "SET SESSION AUTHORIZATION snp_owner",
         "SET row_security = off; SELECT * FROM patient_files",
+        "CREATE FUNCTION public.mine() RETURNS text LANGUAGE sql AS 'SELECT 1'",
+        "ALTER FUNCTION snp_proven(text) SECURITY INVOKER",
+        "GRANT SELECT ON wall_keys TO snp_app",
         "COPY patient_files (id) FROM STDIN",
     ],
 )
@@ -139,7 +266,7 @@ async def test_files_are_still_found_by_their_indexes(database_urls: DatabaseUrl
         plan = await app.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {column} (NULL)")
         index = "pk_patient_files" if column == "id" else f"ix_patient_files_{column}"
         assert f'"{index}"' in plan, column
-        assert "snp.reader" in plan
+        assert plan.count('"Parent Relationship": "InitPlan"') == 3  # asked once, not for each row
     await app.close()
 
 

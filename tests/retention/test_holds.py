@@ -136,7 +136,7 @@ async def test_a_hold_keeps_what_nobody_had_room_for(here: Place, by: str) -> No
     assert (await here.run())["need-texts"] == 1
 
 
-# --- a hold and a run at the same time --------------------------------------------------------------
+# --- a hold and a run at the same time ------------------------------------------------------------
 
 
 async def _until(here: Place, waiting: int, *tasks: asyncio.Task[Any]) -> None:

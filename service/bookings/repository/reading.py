@@ -34,7 +34,8 @@ from service.kernel.db import UnitOfWork
 from service.kernel.prepared import Prepared, Row
 from service.kernel.sql import bind, flag, snp_now, uuids
 from service.kernel.tables import Instant
-from service.patients import own_key, unseal
+from service.kernel.wall import seeking
+from service.patients import own_key, reading_as, unseal
 from service.patients import parts as patients
 from service.slots import parts as slots
 
@@ -83,8 +84,8 @@ def _of_centre() -> ColumnElement[bool]:
     )
 
 
-def _read(*, upkeep: bool = False) -> Select[Any]:
-    slot, reads = slots.slot, patients.reading(upkeep=upkeep)
+def _read() -> Select[Any]:
+    slot, reads = slots.slot, patients.reading()
     file = patients.files(reads, patients.file.c.id == _b.patient_file_id)
     source = reads.join(bookings, true()).join(slot, slot.c.id == _b.slot_id).join(file, true())
     return select(
@@ -150,7 +151,7 @@ def _identified(vault: Vault, row: Row) -> bool:
 
 
 _THIS = _b.id == bind("booking_id", Uuid)
-_ANY = _read(upkeep=True).where(_THIS)
+_ANY = _read().where(_THIS)
 _FIND = _read().where(_THIS, or_(_requester(), _doctor()))
 
 
@@ -163,6 +164,10 @@ def _shown(operation: str, found: Select[Any]) -> Select[Any]:
 _SHOW = _shown("bookings.read", _FIND)
 
 
+def _caller(vault: Vault, actor: Actor) -> dict[str, Any]:
+    return {**slots.caller(actor), **reading_as(vault, actor)}
+
+
 async def find(
     uow: UnitOfWork, actor: Actor, booking_id: UUID
 ) -> tuple[Booking, bool, bool] | None:
@@ -171,7 +176,7 @@ async def find(
     For who has changed it or is about to: its event tells.
     """
     row = (
-        (await uow.single(_FIND, {"booking_id": booking_id, **slots.caller(actor)}))
+        (await uow.single(_FIND, {"booking_id": booking_id, **_caller(uow.vault, actor)}))
         .mappings()
         .one_or_none()
     )
@@ -183,23 +188,33 @@ async def find(
 
 async def show(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking | None:
     """Return a booking of the caller's, and trace that it was shown."""
-    values = {"booking_id": booking_id, **slots.caller(actor), **traces.who(actor)}
+    values = {"booking_id": booking_id, **_caller(uow.vault, actor), **traces.who(actor)}
     row = (await uow.single(_SHOW, values)).mappings().one_or_none()
     return None if row is None else booking_of(uow.vault, row, patient=True)
 
 
-async def find_moved(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking:
+def _of_moved(vault: Vault, actor: Actor, file_id: UUID) -> dict[str, Any]:
+    return {**slots.caller(actor), **seeking(vault, file_id)}
+
+
+async def find_moved(uow: UnitOfWork, actor: Actor, booking_id: UUID, file_id: UUID) -> Booking:
     """Return a booking that the caller has just moved, maybe to a doctor it does not act for."""
-    row = (await uow.execute(_ANY, {"booking_id": booking_id, **slots.caller(actor)})).mappings()
-    return booking_of(uow.vault, row.one(), patient=True)
+    values = {"booking_id": booking_id, **_of_moved(uow.vault, actor, file_id)}
+    return booking_of(uow.vault, (await uow.execute(_ANY, values)).mappings().one(), patient=True)
 
 
 _SHOW_MOVED = _shown("bookings.read", _ANY)
+_FILE_OF = select(_b.patient_file_id).where(_THIS)
 
 
 async def show_moved(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> Booking:
     """Return a booking that the caller moved before, and trace that it was shown."""
-    values = {"booking_id": booking_id, **slots.caller(actor), **traces.who(actor)}
+    file_id = (await uow.single(_FILE_OF, {"booking_id": booking_id})).scalar_one()
+    values = {
+        "booking_id": booking_id,
+        **_of_moved(uow.vault, actor, file_id),
+        **traces.who(actor),
+    }
     row = (await uow.single(_SHOW_MOVED, values)).mappings().one()
     return booking_of(uow.vault, row, patient=True)
 
@@ -264,7 +279,7 @@ async def list_mine(
 ) -> list[Booking]:
     """Return the caller's bookings, newest first, one more than the page holds; trace them."""
     given = {name: value for name, value in wanted.items() if value is not None}
-    values = {**slots.caller(actor), **traces.who(actor), **given, "limit": limit + 1}
+    values = {**_caller(uow.vault, actor), **traces.who(actor), **given, "limit": limit + 1}
     rows = await uow.single(_list(tuple(given), doctor=actor.publishes), values)
     return [booking_of(uow.vault, row, patient=True) for row in rows.mappings()]
 
@@ -299,7 +314,12 @@ async def overlapping(
     """Return a patient's live bookings at a slot's time, those that the caller may see."""
     found = await uow.single(
         _OVERLAPPING,
-        {"file_id": file_id, "key": patient_key, "slot_id": slot_id, **slots.caller(actor)},
+        {
+            "file_id": file_id,
+            "key": patient_key,
+            "slot_id": slot_id,
+            **_caller(uow.vault, actor),
+        },
     )
     return list(found.scalars())
 

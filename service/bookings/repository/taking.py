@@ -35,7 +35,7 @@ from service.kernel.ids import new_id
 from service.kernel.prepared import Prepared
 from service.kernel.sql import bind, flag, texts
 from service.patients import parts as patients
-from service.patients import seal
+from service.patients import reading_as, seal
 from service.slots import parts as slots
 
 _JSON = JSONB(none_as_null=True)
@@ -221,6 +221,8 @@ async def book(
         file_id = new_id()
         sealed = seal(uow.vault, file_id, asked.patient)
         values |= {"file_id": file_id, **{f"file_{name}": v for name, v in sealed.items()}}
+    else:
+        values |= reading_as(uow.vault, actor)
     statement = _BOOK[asked.patient is not None, asked.call_id is not None]
     rows = await uow.fetch(statement, values)
     return booking_of(uow.vault, rows[0], patient=False) if rows else None

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import DomainError
 from service.kernel.migrations import head
+from service.kernel.wall import READS_AS, seeking
 
 # What a room says of itself: whether it can serve, and how it is.
 RoomCheck = Callable[[UnitOfWork], Awaitable[tuple[bool, str]]]
@@ -24,6 +25,8 @@ _CHECK = text(
               row_security_active('patient_files') AS walled,
               pg_is_in_recovery() AS replica"""
 )
+# Who says it and who believes it: the server's key and clock, and the database's.
+_BELIEVED = text("SELECT snp_proven('sought') IS NOT NULL")
 
 
 class Health(BaseModel):
@@ -74,6 +77,10 @@ async def _ask(uow: UnitOfWork, rooms: Mapping[str, RoomCheck]) -> tuple[bool, d
         "schema": "pass" if row.revision == _HEAD else f"at {row.revision}, code wants {_HEAD}",
         "role": _role(superuser=row.superuser, walled=row.walled),
     }
+    if row.revision == _HEAD:
+        await uow.execute(READS_AS, seeking(uow.vault, "nobody"))
+        if not (await uow.execute(_BELIEVED)).scalar_one():
+            checks["role"] = "the database does not believe who reads: snp check, wall and clock"
     failed = any(check != "pass" for check in checks.values())
     if row.revision == _HEAD:
         for name, check in rooms.items():
