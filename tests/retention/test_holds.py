@@ -73,6 +73,20 @@ async def test_a_held_patient_and_a_held_case_are_kept(here: Place) -> None:
     assert await here.run() == {}
 
 
+async def test_what_is_held_is_found_without_reading_why(here: Place) -> None:
+    """A reason that nobody can read any more holds all the same."""
+    regulator, doctor = await here.world.regulator(), await here.world.doctor()
+    held = await book(regulator, doctor, case_id="K-1")
+    answer = await regulator.post("/v1/legal-holds", {"case_id": "K-1", "reason": "Réquisition"})
+    assert answer.status_code == 201, answer.text
+    assert await here.rows("UPDATE legal_holds SET reason = '' RETURNING id")
+    await here.later(days=100)
+    assert await here.run() == {}
+    await regulator.sign_in()
+    read = (await regulator.get(f"/v1/bookings/{held['id']}")).json()
+    assert read["patient"]["family_name"] is not None
+
+
 async def test_a_hold_holds_in_its_territory_only(here: Place) -> None:
     elsewhere = await World(here.database, here.http).begin()
     regulator, doctor = await here.world.regulator(), await here.world.doctor()
