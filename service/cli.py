@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import datetime
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 from uuid import UUID
 
 import typer
@@ -22,6 +22,7 @@ from service.kernel.settings import Settings
 if TYPE_CHECKING:
     from service.directory import Organization
     from service.identity import Account, GrantEntry, Identifier, Role
+    from service.kernel.crypto import Keys
     from service.kernel.db import Database, UnitOfWork
     from service.retention import Done
 
@@ -54,6 +55,11 @@ app.add_typer(retention, name="retention")
 patients = typer.Typer(help="What is held about a patient.", no_args_is_help=True)
 app.add_typer(patients, name="patients")
 
+KeysFile = Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The keys of today.")]
+NewKeysFile = Annotated[Path, typer.Argument(help="A new file; an existing one is never touched.")]
+KindOfKey = Annotated[
+    Literal["encryption", "token", "server", "audit"], typer.Option(help="Which one.")
+]
 Port = Annotated[int | None, typer.Option(min=0, max=65535, help="Default: SNP_PORT.")]
 Host = Annotated[str | None, typer.Option(help="Default: SNP_HOST.")]
 
@@ -203,12 +209,9 @@ def generate_keys(
     file: Annotated[Path, typer.Argument(help="A new file; an existing one is never touched.")],
 ) -> None:
     """Make new secret keys. Back them up: without them no patient's identity can be read again."""
-    from service.kernel.crypto import Keys, write_keys
+    from service.kernel.crypto import Keys
 
-    try:
-        write_keys(file, Keys.generate())
-    except FileExistsError:
-        raise Refused(f"{file} exists already: keys are never overwritten.") from None
+    _write_keys(file, Keys.generate())
     typer.echo(f"New keys are in {file}: back them up, and set SNP_KEYS_FILE={file}.")
 
 
@@ -225,24 +228,45 @@ def register_keys() -> None:
 
 
 @keys.command("add")
-def add_key(
-    file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="The keys of today.")],
-    new_file: Annotated[Path, typer.Argument(help="A new file with one encryption key more.")],
-) -> None:
-    """Add an encryption key. In the new file nobody writes with it yet: `writes_with` says so.
+def add_key(file: KeysFile, new_file: NewKeysFile, kind: KindOfKey = "encryption") -> None:
+    """Add a key of a kind. In the new file it is known, and makes nothing yet.
 
     1. Back the new file up, and restart every server with it.
-    2. Take the line `writes_with` out, and restart every server again.
-    3. `snp keys rotate`.
+    2. `snp keys turn`, and restart every server again.
+    3. Of `encryption`: `snp keys rotate`.
     """
-    from service.kernel.crypto import load_keys, write_keys
+    from service.kernel.crypto import load_keys
 
-    added = load_keys(Settings(keys_file=file, keys=None)).with_another()
+    known = load_keys(Settings(keys_file=file, keys=None))
+    added = known.with_another() if kind == "encryption" else known.with_next(kind)
+    _write_keys(new_file, added)
+    number = f" {max(added.encryption)}" if kind == "encryption" else ""
+    typer.echo(f"{new_file} has another key {kind}{number}: back it up.")
+
+
+@keys.command("turn")
+def turn_key(file: KeysFile, new_file: NewKeysFile, kind: KindOfKey = "encryption") -> None:
+    """Let the key that was added make what the one before made, which stays known.
+
+    Every server must have been restarted with the file that `snp keys add` wrote before.
+    """
+    from service.kernel.crypto import load_keys
+
+    known = load_keys(Settings(keys_file=file, keys=None))
+    if kind == "encryption":
+        _write_keys(new_file, known.model_copy(update={"writes_with": None}))
+    else:
+        _write_keys(new_file, known.turned(kind))
+    typer.echo(f"In {new_file} the newest key {kind} is used: restart every server with it.")
+
+
+def _write_keys(file: Path, keys: "Keys") -> None:
+    from service.kernel.crypto import write_keys
+
     try:
-        write_keys(new_file, added)
+        write_keys(file, keys)
     except FileExistsError:
-        raise Refused(f"{new_file} exists already: keys are never overwritten.") from None
-    typer.echo(f"{new_file} has encryption key {max(added.encryption)}: back it up.")
+        raise Refused(f"{file} exists already: keys are never overwritten.") from None
 
 
 @keys.command("rotate")

@@ -124,7 +124,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.listings = listings
     app.state.strangers = strangers
     app.state.room_checks = {"audit": traces.sealing}
-    app.state.tokens = Tokens(database.vault.token_key, settings.token_seconds)
+    app.state.tokens = Tokens(database.vault.token_keys, settings.token_seconds)
     app.state.authenticators = Authenticators(settings)
     app.state.token_limit = RateLimit("token", settings.token_requests_per_minute)
     app.state.guesses = Guesses(watching=settings.token_requests_per_minute > 0)

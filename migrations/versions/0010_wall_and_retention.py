@@ -9,7 +9,8 @@ branch_labels = None
 depends_on = None
 
 # Whose word counts, and what it says of the reader (kernel/wall.py): only what is authenticated by a
-# key in `wall_keys`, which these two functions read and the application does not.
+# key in `wall_keys`, which these functions read and the application does not.
+_FUNCTIONS = "snp_proven(text), snp_trust(bytea, bytea), snp_forget_others()"
 _WALL = (
     """CREATE TABLE wall_keys (
          inner_pad bytea CONSTRAINT pk_wall_keys PRIMARY KEY, outer_pad bytea NOT NULL)""",
@@ -43,7 +44,7 @@ _WALL = (
        LANGUAGE plpgsql VOLATILE SECURITY DEFINER
        SET search_path = pg_catalog, pg_temp AS $$
        BEGIN
-         LOCK TABLE public.wall_keys;
+         LOCK TABLE public.wall_keys IN SHARE ROW EXCLUSIVE MODE;
          IF EXISTS (SELECT FROM public.wall_keys)
             AND public.snp_proven('trust') IS DISTINCT FROM encode(sha256(inner_pad), 'hex') THEN
            RETURN false;
@@ -51,8 +52,14 @@ _WALL = (
          INSERT INTO public.wall_keys VALUES (inner_pad, outer_pad) ON CONFLICT DO NOTHING;
          RETURN true;
        END $$""",
-    "REVOKE ALL ON FUNCTION snp_proven(text), snp_trust(bytea, bytea) FROM PUBLIC",
-    "GRANT EXECUTE ON FUNCTION snp_proven(text), snp_trust(bytea, bytea) TO snp_app",
+    """CREATE FUNCTION snp_forget_others() RETURNS void
+       LANGUAGE sql VOLATILE SECURITY DEFINER
+       SET search_path = pg_catalog, pg_temp AS $$
+       DELETE FROM public.wall_keys
+       WHERE encode(sha256(inner_pad), 'hex') <> ALL (string_to_array(public.snp_proven('only'), ' '))
+       $$""",
+    f"REVOKE ALL ON FUNCTION {_FUNCTIONS} FROM PUBLIC",
+    f"GRANT EXECUTE ON FUNCTION {_FUNCTIONS} TO snp_app",
     # Opening a file asks for nobody: a booking with a new patient stays one statement. Each SELECT
     # is asked once for a statement, not for each row. The owner is not held: it may remove the wall
     # anyway, and dumps and migrations need every row (docs/adr/0018).

@@ -412,7 +412,7 @@ async def ahead(uow: UnitOfWork, source: str, limit: int) -> list[UUID]:
 # --- pruning: as the owner of the tables ----------------------------------------------------------
 
 _PRUNE_ALONE = select(func.pg_advisory_xact_lock(_ONE_SEALER), func.pg_advisory_xact_lock(_PRUNING))
-_CUTOFF = select(
+_CUTOFF: Select[Any] = select(
     (snp_now() - cast(bind("kept", Text), INTERVAL)).label("before"),
     literal_column("session_user::text").label("owner"),
 )

@@ -153,7 +153,7 @@ async def seal(database: Database, batch: int = BATCH) -> Sealed:
     done = Sealed()
     for source in repository.SOURCES:
         while (made := await _seal_batch(database, source, batch)) is not None:
-            done = Sealed(done.seals + 1, done.rows + len(made.row_ids), made.hash.hex())
+            done = Sealed(done.seals + 1, done.rows + len(made.row_ids or ()), made.hash.hex())
             if made.complete:
                 break
     return done
@@ -227,7 +227,7 @@ class Verification:
                     self.findings.append(Finding(f"{source} {row_id}", told))
 
     async def _check(self, uow: UnitOfWork, one: Seal) -> None:
-        self.findings += self.chain.follow(one, uow.vault.mac(one.hash))
+        self.findings += self.chain.follow(one, uow.vault.mac(one.hash, like=one.mac))
         self.without_key += one.mac is None
         if one.tombstone is None:
             found = await repository.lines(uow, one.source, one.from_xid, one.to_xid)

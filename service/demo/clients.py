@@ -82,7 +82,7 @@ async def _works(uow: UnitOfWork, credential: Credential) -> bool:
         software = await identity.client(uow, credential.client_id, credential.client_secret)
         await identity.issue_token(
             uow,
-            Tokens(uow.vault.token_key, _SECONDS),
+            Tokens(uow.vault.token_keys, _SECONDS),
             software,
             scope=f"role:{credential.role}",
             person=None,

@@ -487,6 +487,23 @@ async def rotate(uow: UnitOfWork, client_id: UUID, digest: bytes, grace_hours: i
     return done.first() is not None
 
 
+_RENEW = (
+    update(clients)
+    .where(
+        _c.id == bind("client_id", Uuid),
+        _c.secret_digest == bind("old_digest", _c.secret_digest.type),
+    )
+    .values(secret_digest=bind("new_digest", _c.secret_digest.type))
+)
+
+
+async def renew_digest(uow: UnitOfWork, client_id: UUID, digests: Sequence[bytes]) -> None:
+    """Keep a client's secret under the key that makes digests, if it is under the other one."""
+    new, old = digests
+    values = {"client_id": client_id, "old_digest": old, "new_digest": new}
+    await uow.single(_RENEW, values)
+
+
 _KNOWN = select(_c.id).where(_c.id == bind("client_id", Uuid))
 
 

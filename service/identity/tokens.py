@@ -1,6 +1,8 @@
 """Short signed access tokens. A token carries one grant; verified tokens are remembered."""
 
 from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -31,8 +33,9 @@ class Tokens:
     expires. Whether its grant still holds is asked of the database at every request.
     """
 
-    def __init__(self, key: bytes, seconds: int) -> None:
-        self._key = OctKey.import_key(key)
+    def __init__(self, keys: Sequence[bytes], seconds: int) -> None:
+        """Sign with the first key, and know what any of them signed."""
+        self._keys = [OctKey.import_key(key) for key in keys]
         self.seconds = seconds
         self._verified: OrderedDict[str, Actor] = OrderedDict()
 
@@ -64,7 +67,7 @@ class Tokens:
         }
         if software.thumbprint:
             claims["cnf"] = {_THUMBPRINT: software.thumbprint}
-        return jwt.encode({"alg": _ALGORITHM, "typ": "at+jwt"}, claims, self._key)
+        return jwt.encode({"alg": _ALGORITHM, "typ": "at+jwt"}, claims, self._keys[0])
 
     def verify(self, token: str) -> Actor:
         """Return the caller that a token names. Refuses with `TokenInvalid`."""
@@ -80,11 +83,11 @@ class Tokens:
         return actor
 
     def _read(self, token: str) -> Actor:
-        try:
-            decoded = jwt.decode(token, self._key, algorithms=[_ALGORITHM])
-            return _actor(decoded.claims)
-        except _UNREADABLE:
-            raise TokenInvalid from None
+        for key in self._keys:
+            with suppress(*_UNREADABLE):
+                decoded = jwt.decode(token, key, algorithms=[_ALGORITHM])
+                return _actor(decoded.claims)
+        raise TokenInvalid
 
 
 def _actor(claims: dict[str, Any]) -> Actor:

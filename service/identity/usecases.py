@@ -256,7 +256,7 @@ class NewSecret:
 
 def _secret(vault: Vault) -> tuple[str, bytes]:
     secret = base64.urlsafe_b64encode(os.urandom(32)).decode().rstrip("=")
-    return secret, vault.secret_digest(secret)
+    return secret, vault.secret_digests(secret)[0]
 
 
 async def create_client(uow: UnitOfWork, *, name: str) -> NewSecret:

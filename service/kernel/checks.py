@@ -23,7 +23,7 @@ from service.kernel.migrations import head
 from service.kernel.rights import Right, grants, rights
 from service.kernel.rotation import numbers_needed
 from service.kernel.settings import Settings
-from service.kernel.wall import as_upkeep, ensure_trusted, is_known
+from service.kernel.wall import as_upkeep, ensure_trusted, forget_others, is_known
 
 _OLDEST_SERVER = 15
 _CLOCK_WARNING, _CLOCK_ERROR = timedelta(seconds=2), timedelta(seconds=30)
@@ -397,12 +397,17 @@ def _is_found(vault: Vault, row: Any) -> bool:
 async def _known(uow: UnitOfWork) -> Finding:
     """Compare the keys with those that were registered: a copy may be right in some of them."""
     known, ours = await key_fingerprints(uow), uow.vault.fingerprints
+    also = uow.vault.also_fingerprints
     if not known:
         told = "None is kept yet, so that a wrong key server or token is not noticed"
         return _warning("fingerprints", f"{told}: snp keys register.")
-    other = sorted(name for name in ours.keys() & known.keys() if ours[name] != known[name])
+    other = sorted(
+        name
+        for name in ours.keys() & known.keys()
+        if known[name] not in {ours[name], also.get(name)}
+    )
     lost = sorted(known.keys() - ours.keys())
-    new = sorted(ours.keys() - known.keys())
+    new = sorted(name for name in ours if ours[name] != known.get(name))
     wrong = [
         *(f"{name} is another one" for name in other),
         *(f"{name} is missing" for name in lost),
@@ -459,4 +464,5 @@ async def register(uow: UnitOfWork) -> list[str]:
     if fit.level is Level.ERROR:
         raise KeysError(fit.told)
     await register_keys(uow, uow.vault.fingerprints)
+    await forget_others(uow)
     return sorted(uow.vault.fingerprints)

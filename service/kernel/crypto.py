@@ -12,7 +12,7 @@ import os
 import re
 import unicodedata
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
@@ -31,6 +31,7 @@ _BLOCK_BYTES = 64  # of SHA-256
 _SHORTEST = 2 + _NONCE_BYTES + 16  # an empty text, with its authentication tag
 
 Key = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{43}=?$")]
+Renewable = Literal["token", "server", "audit"]
 
 
 class KeysError(Exception):
@@ -56,6 +57,9 @@ class Keys(BaseModel):
     token: Key = Field(repr=False)
     server: Key = Field(repr=False)
     audit: Key | None = Field(None, repr=False)
+    # Keys that are known beside those above, and that make nothing: the next one while it is handed
+    # to one server after the other, then the one before.
+    also: dict[Renewable, Key] = Field(default_factory=dict, repr=False)
 
     @model_validator(mode="after")
     def _writes_with_one_of_them(self) -> Self:
@@ -73,6 +77,21 @@ class Keys(BaseModel):
             server=_random(),
             audit=_random(),
         )
+
+    def with_next(self, kind: Renewable) -> Self:
+        """Add another key of a kind, which is known and makes nothing yet."""
+        if kind in self.also or getattr(self, kind) is None:
+            why = "has another one already" if kind in self.also else "is not in it"
+            raise KeysError(f"The key {kind} of this file {why}.")
+        also: dict[Renewable, Key] = {**self.also, kind: _random()}
+        return self.model_copy(update={"also": also})
+
+    def turned(self, kind: Renewable) -> Self:
+        """Let the other key of a kind make what this one made, which is known further on."""
+        if kind not in self.also:
+            raise KeysError(f"The key {kind} of this file has no other one: snp keys add.")
+        also: dict[Renewable, Key] = {**self.also, kind: getattr(self, kind)}
+        return self.model_copy(update={kind: self.also[kind], "also": also})
 
     def with_another(self) -> Self:
         """Add an encryption key of the next number, with which nobody writes yet."""
@@ -128,11 +147,31 @@ def write_keys(path: Path, keys: Keys) -> None:
     """Write the keys to a new file that only its owner may read. An existing file is kept."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(keys.model_dump_json(indent=2, exclude_none=True) + "\n")
+        file.write(keys.model_dump_json(indent=2, exclude_defaults=True) + "\n")
+
+
+class Prover:
+    """Proves to the database that the service says something (kernel/wall.py)."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def prove(self, said: str) -> str:
+        """Return a text behind its HMAC-SHA256, in hexadecimal."""
+        return f"{hmac.digest(self._key, said.encode(), hashlib.sha256).hex()} {said}"
+
+    @property
+    def pads(self) -> tuple[bytes, bytes]:
+        """Return what checks it: the key XORed with the inner and the outer pad of HMAC."""
+        key = self._key.ljust(_BLOCK_BYTES, b"\0")
+        return bytes(b ^ 0x36 for b in key), bytes(b ^ 0x5C for b in key)
 
 
 class Vault:
-    """What the process does with its keys. Derived keys are separated by use."""
+    """What the process does with its keys. Derived keys are separated by use.
+
+    Where a key has another one beside it (`Keys.also`), the first of a list makes, all are known.
+    """
 
     def __init__(self, keys: Keys) -> None:
         self._aead = {
@@ -142,21 +181,24 @@ class Vault:
         self.current = keys.writes_with or max(self._aead)
         self.numbers = frozenset(self._aead)
         self._index = _derive(_decode(keys.index), b"snp/blind-index/v1")
-        self._fingerprint = _derive(_decode(keys.server), b"snp/fingerprint/v1")
-        self._secret = _derive(_decode(keys.server), b"snp/client-secret/v1")
-        self._wall = _derive(_decode(keys.server), b"snp/wall/v1")
-        self.token_key = _derive(_decode(keys.token), b"snp/token/v1")
+        # Not with the key `server`, which may change while a request is sent again.
+        self._fingerprint = _derive(_decode(keys.index), b"snp/fingerprint/v1")
+
+        def each(kind: Renewable, purpose: bytes) -> list[bytes]:
+            known = (getattr(keys, kind), keys.also.get(kind))
+            return [_derive(_decode(key), purpose) for key in known if key is not None]
+
+        self._secrets = each("server", b"snp/client-secret/v1")
+        self.provers = [Prover(key) for key in each("server", b"snp/wall/v1")]
+        self.token_keys = each("token", b"snp/token/v1")
+        self._audits = each("audit", b"snp/audit-seal/v1")
         named = {f"encryption {number}": key for number, key in keys.encryption.items()}
         named |= {name: getattr(keys, name) for name in ("index", "server", "token")}
-        self._audit = None
         if keys.audit is not None:
-            self._audit = _derive(_decode(keys.audit), b"snp/audit-seal/v1")
             named["audit"] = keys.audit
         # Which keys these are; from it no key can be found, and nothing is protected by it.
-        self.fingerprints = {
-            name: _derive(_decode(key), b"snp/key-fingerprint/v1")[:16].hex()
-            for name, key in named.items()
-        }
+        self.fingerprints = {name: _told(key) for name, key in named.items()}
+        self.also_fingerprints = {str(kind): _told(key) for kind, key in keys.also.items()}
 
     def encrypt(self, value: str | None, *, column: str, row: UUID) -> bytes | None:
         """Encrypt a value for one column (`table.column`) of one row."""
@@ -196,29 +238,27 @@ class Vault:
         """Keyed digest of a request, so that a stored one cannot be guessed back."""
         return hmac.digest(self._fingerprint, content, hashlib.sha256)
 
-    def mac(self, content: bytes) -> bytes | None:
-        """Authenticate a seal over the traces; None without the key `audit`."""
-        return self._audit and hmac.digest(self._audit, content, hashlib.sha256)
+    def mac(self, content: bytes, *, like: bytes | None = None) -> bytes | None:
+        """Authenticate a seal over the traces; None without the key `audit`.
 
-    def prove(self, said: str) -> str:
-        """Return a text behind what proves that this service says it (kernel/wall.py)."""
-        return f"{hmac.digest(self._wall, said.encode(), hashlib.sha256).hex()} {said}"
+        With the key that made `like` of it, if one of them did.
+        """
+        made = [hmac.digest(key, content, hashlib.sha256) for key in self._audits]
+        return like if like in made else made[0] if made else None
 
-    @property
-    def wall_pads(self) -> tuple[bytes, bytes]:
-        """Return what checks `prove`: its key XORed with the inner and the outer pad of HMAC."""
-        key = self._wall.ljust(_BLOCK_BYTES, b"\0")
-        return bytes(b ^ 0x36 for b in key), bytes(b ^ 0x5C for b in key)
-
-    def secret_digest(self, secret: str) -> bytes:
-        """Digest of a 256-bit random secret; a slow hash would protect nothing more."""
-        return hmac.digest(self._secret, secret.encode(), hashlib.sha256)
+    def secret_digests(self, secret: str) -> list[bytes]:
+        """Digest a 256-bit random secret; a slow hash would protect nothing more."""
+        return [hmac.digest(key, secret.encode(), hashlib.sha256) for key in self._secrets]
 
 
 def _derive(master: bytes, purpose: bytes) -> bytes:
     return HKDF(algorithm=hashes.SHA256(), length=_KEY_BYTES, salt=None, info=purpose).derive(
         master
     )
+
+
+def _told(key: str) -> str:
+    return _derive(_decode(key), b"snp/key-fingerprint/v1")[:16].hex()
 
 
 def _place(column: str, row: UUID) -> bytes:

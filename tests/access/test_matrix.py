@@ -311,7 +311,7 @@ def _without_request_id(answer: Answer) -> Any:
 @pytest.fixture(scope="module")
 def strangers(keys: Keys, house: House) -> dict[str, str]:
     """Tokens that are worth nothing, but for one thing each like those that are."""
-    key = Vault(keys).token_key
+    key = Vault(keys).token_keys[0]
     good = next(s.caller for s in house.standings if s.caller.role is Role.REGULATOR).token
     claims = jwt.decode(good, OctKey.import_key(key)).claims
     now = int(clock.now().timestamp())

@@ -382,7 +382,7 @@ GRANT = Grant(
     revision=3,
 )
 SOFTWARE = Principal(new_id(), "LRM", 1, Method.SECRET)
-TOKENS = Tokens(Vault(Keys.generate()).token_key, 600)
+TOKENS = Tokens(Vault(Keys.generate()).token_keys, 600)
 
 
 def test_a_token_is_read_as_it_was_given() -> None:
@@ -417,7 +417,7 @@ def test_no_text_is_a_token(text: str) -> None:
 def test_a_claim_of_another_kind_is_refused_or_read_never_a_defect(value: Any, name: str) -> None:
     # Only whoever holds the key can sign these: an older version of this service, for one.
     key = OctKey.import_key(bytes(32))
-    tokens = Tokens(bytes(32), 600)
+    tokens = Tokens([bytes(32)], 600)
     claims: Body = jwt.decode(tokens.issue(SOFTWARE, GRANT, None), key).claims
     signed = jwt.encode({"alg": "HS256"}, {**claims, name: value}, key)
     try:

@@ -4,16 +4,21 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from service.kernel.crypto import Keys, load_keys, write_keys
+from service.audit import seal
+from service.audit.tasks import verify
+from service.kernel.checks import ensure_fit
+from service.kernel.crypto import Keys, KeysError, load_keys, write_keys
+from service.kernel.db import Database
 from service.kernel.settings import Settings
 from service.kernel.tables import sealed_columns
 from service.schema import metadata
@@ -204,6 +209,146 @@ async def test_a_value_under_a_missing_key_is_found_wherever_it_is(
     assert errors(found) == {"encryption"}
     assert "need the encryption keys 1" in found["encryption"].told
     assert "snp keys rotate" in (await look(keys=_secret(two)))["encryption"].told
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The keys files of a rotation: of before, known everywhere, turned, and the new key alone."""
+
+    old: Keys
+    both: Keys
+    turned: Keys
+    new: Keys
+
+    @classmethod
+    def of(cls, folder: Path, kind: str, old: Keys) -> Self:
+        """Make them as the operator does."""
+        names = ("old", "both", "turned")
+        files = [folder / f"{name}.json" for name in names]
+        write_keys(files[0], old)
+        for command, (before, after) in zip(("add", "turn"), pairwise(files), strict=True):
+            told = sentence(
+                folder / command, "keys", command, str(before), str(after), "--kind", kind
+            )
+            assert told[0] == 0, told
+        both, turned = [load_keys(Settings(keys_file=file, keys=None)) for file in files[1:]]
+        return cls(old, both, turned, turned.model_copy(update={"also": {}}))
+
+
+@pytest.fixture
+def begun(installed: Installed, make_settings: MakeSettings) -> Callable[[Keys], Any]:
+    """Serve with some keys, as `snp serve` begins."""
+
+    @asynccontextmanager
+    async def serve(used: Keys) -> AsyncIterator[tuple[httpx.AsyncClient, Database]]:
+        async with serving(make_settings(installed.app, keys=_secret(used))) as (http, database):
+            await ensure_fit(database)
+            yield http, database
+
+    return serve
+
+
+def _register(folder: Path, installed: Installed, used: Keys) -> None:
+    settings = {"SNP_DATABASE_URL": installed.app, "SNP_KEYS": used.model_dump_json()}
+    code, told = sentence(folder, "keys", "register", **settings)
+    assert code == 0, told
+    assert sentence(folder, "check", **settings)[0] == 0
+
+
+async def test_tokens_of_both_keys_are_good_while_it_changes(
+    begun: Callable[[Keys], Any], installed: Installed, keys: Keys, tmp_path: Path
+) -> None:
+    steps = Steps.of(tmp_path, "token", keys)
+    async with begun(steps.old) as (http, database):
+        caller = await (await World(database, http).begin()).regulator()
+    tokens = {"old": caller.token}
+    # One after the other is restarted: at no moment is a token of one server nothing to another.
+    for here, there in pairwise((steps.old, steps.both, steps.turned, steps.new)):
+        async with begun(here) as (one, _), begun(there) as (two, _):
+            for signs, reads in ((one, two), (two, one)):
+                caller.http = signs
+                await caller.sign_in()
+                if (here, signs) == (steps.turned, one):
+                    tokens["new"] = caller.token
+                caller.http = reads
+                assert (await caller.get("/v1/me")).status_code == 200
+        if there is steps.turned:
+            _register(tmp_path / "registered", installed, there)
+    async with begun(steps.new) as (http, _):
+        for token, status in (("old", 401), ("new", 200)):
+            caller.http, caller.token = http, tokens[token]
+            assert (await caller.get("/v1/me")).status_code == status
+
+
+async def test_secrets_and_identities_outlive_the_key_of_the_servers(
+    begun: Callable[[Keys], Any], installed: Installed, keys: Keys, tmp_path: Path
+) -> None:
+    steps = Steps.of(tmp_path, "server", keys)
+    async with begun(steps.old) as (http, database):
+        world = await World(database, http).begin()
+        regulator, away = await world.regulator(), await world.regulator()
+        body = patient()
+        opened = await regulator.post("/v1/patient-files", body, key="once")
+        assert opened.status_code == 201, opened.text
+    path = f"/v1/patient-files/{opened.json()['id']}"
+    for here, there in pairwise((steps.old, steps.both, steps.turned, steps.new)):
+        async with begun(here) as (one, _), begun(there) as (two, _):
+            for http in (one, two):
+                regulator.http = http
+                await regulator.sign_in()
+                assert (await regulator.get(path)).status_code == 200
+                again = await regulator.post("/v1/patient-files", body, key="once")
+                assert again.json()["id"] == opened.json()["id"], again.text
+        if there is steps.turned:
+            _register(tmp_path / "registered", installed, there)
+    _register(tmp_path / "new", installed, steps.new)
+    async with begun(steps.new) as (http, _):
+        away.http = http
+        with pytest.raises(AssertionError):  # it did not sign in while both were known
+            await away.sign_in()
+    # Who has the old key proves nothing any more.
+    with pytest.raises(KeysError, match="TRUNCATE wall_keys"):
+        async with begun(steps.old):
+            pass
+    assert await ask(installed.superuser, "SELECT count(*) FROM wall_keys") == 1
+
+
+async def test_seals_of_both_keys_are_known(
+    begun: Callable[[Keys], Any],
+    installed: Installed,
+    make_settings: MakeSettings,
+    keys: Keys,
+    tmp_path: Path,
+) -> None:
+    steps = Steps.of(tmp_path, "audit", keys)
+    async with begun(steps.old) as (http, database):
+        await (await World(database, http).begin()).regulator()
+        before = await seal(database)
+    for used in (steps.both, steps.turned):
+        async with begun(used) as (http, database):
+            await (await World(database, http).begin()).regulator()
+            assert (await seal(database)).seals
+            assert (await verify(database, bytes.fromhex(before.head))).findings == []
+    _register(tmp_path / "registered", installed, steps.turned)
+    for used in (steps.old, steps.new):
+        async with serving(make_settings(installed.app, keys=_secret(used))) as (_, database):
+            found = (await verify(database)).findings
+        assert found
+        assert all("not made with this installation's key" in finding.told for finding in found)
+
+
+def test_a_key_is_added_before_it_is_turned(keys: Keys, tmp_path: Path) -> None:
+    old, new = tmp_path / "old.json", tmp_path / "new.json"
+    write_keys(old, keys)
+    for command in ("turn", "add"):
+        code, told = sentence(
+            tmp_path / command, "keys", command, str(old), str(new), "--kind", "token"
+        )
+        assert (code == 0) is (command == "add"), told
+    code, told = sentence(
+        tmp_path / "more", "keys", "add", str(new), str(old) + "2", "--kind", "token"
+    )
+    assert (code, "already" in told) == (1, True)
 
 
 def _secret(keys: Keys) -> SecretStr:

@@ -66,10 +66,10 @@ async def test_plain_sql_sees_and_changes_nobody(
     assert await plain.fetchval("SELECT count(*) FROM patient_files") == 0
     assert await plain.fetch("SELECT * FROM patient_files WHERE id = $1::uuid", file_id) == []
     assert await plain.execute("UPDATE patient_files SET phone = NULL") == "UPDATE 0"
+    await plain.execute(f"SET snp.reader = '{UUID(int=0)}'")
     copied = io.BytesIO()
-    for source in ("patient_files", "(SELECT * FROM patient_files)"):
-        await plain.execute(f"SET snp.reader = '{UUID(int=0)}'")
-        assert await plain._copy_out(f"COPY {source} TO STDOUT", copied, None) == "COPY 0"
+    assert await plain.copy_from_table("patient_files", output=copied) == "COPY 0"
+    assert await plain.copy_from_query("SELECT * FROM patient_files", output=copied) == "COPY 0"
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
         await plain.execute("DELETE FROM patient_files")
     # What is there after all is shown to who proves who reads: the test could fail.
@@ -108,14 +108,14 @@ async def test_who_only_says_who_reads_sees_nobody(
         reading(stranger, [regulator.organization_id])["reads_as"],
         seeking(stranger, UUID(file_id))["reads_as"],
         seeking(stranger, index)["reads_as"],
-        vault.prove(f"reader {int(time.time()) - 1} {ids}"),
-        vault.prove(f"sought {int(time.time()) - 1} {file_id}"),
+        vault.provers[0].prove(f"reader {int(time.time()) - 1} {ids}"),
+        vault.provers[0].prove(f"sought {int(time.time()) - 1} {file_id}"),
         # Upkeep of another transaction.
-        vault.prove(f"upkeep {pid}@{time.time():.6f} all"),
-        vault.prove(f"upkeep {until} all"),
+        vault.provers[0].prove(f"upkeep {pid}@{time.time():.6f} all"),
+        vault.provers[0].prove(f"upkeep {until} all"),
         # Kinds that are none.
-        vault.prove(f"trust {until} {ids}"),
-        vault.prove(f"all {until} {ids}"),
+        vault.provers[0].prove(f"trust {until} {ids}"),
+        vault.provers[0].prove(f"all {until} {ids}"),
     ):
         assert await seen(plain, said) == 0, said
         assert await plain.fetchval("SELECT count(*) FROM patient_files") == 0
@@ -187,14 +187,14 @@ async def test_another_key_is_trusted_on_the_word_of_a_known_one_only(
     plain: "asyncpg.Connection[Any]", vault: Vault
 ) -> None:
     other = Vault(Keys.generate())
-    inner, outer = other.wall_pads
+    inner, outer = other.provers[0].pads
     until, named = int(time.time()) + 60, sha256(inner).hexdigest()
     for said in (
         "",
-        other.prove(f"trust {until} {named}"),
-        vault.prove(f"trust {until} {'0' * 64}"),
-        vault.prove(f"trust {until - 120} {named}"),
-        vault.prove(f"reader {until} {named}"),
+        other.provers[0].prove(f"trust {until} {named}"),
+        vault.provers[0].prove(f"trust {until} {'0' * 64}"),
+        vault.provers[0].prove(f"trust {until - 120} {named}"),
+        vault.provers[0].prove(f"reader {until} {named}"),
     ):
         async with plain.transaction():
             await plain.execute(_SAYS, said)
