@@ -133,8 +133,9 @@ async def test_signing_in_is_traced(hospital: Desk) -> None:
 
 async def _traced(hospital: Desk, type_: str, subject_id: UUID) -> list[tuple[Any, ...]]:
     """Return territory, address and data of some events."""
-    found = select(events.events.c["territory", "address", "data"]).where(
-        events.events.c.type == type_, events.events.c.subject_id == subject_id
+    told = events.events.c
+    found = select(told.territory, told.address, told.data).where(
+        told.type == type_, told.subject_id == subject_id
     )
     async with hospital.database.unit_of_work() as uow:
         return [tuple(row) for row in await uow.single(found)]

@@ -109,8 +109,11 @@ async def test_another_person_with_the_same_software_may_use_the_same_key(world:
     """Their software counts for each desk: nobody gets another's answer, a retry its own."""
     doctor = await world.doctor()
     body = doctor.slot()
-    made = []
-    for person in ({"user_id": "1"}, {"user_id": "2"}, {"user_family_name": "Épreuve"}, {}):
+    made: list[str] = []
+    people: list[dict[str, str]] = [
+        {"user_id": "1"}, {"user_id": "2"}, {"user_family_name": "Épreuve"}, {},
+    ]  # fmt: skip
+    for person in people:
         await doctor.sign_in(**person)
         first = await doctor.post("/v1/slots", {**body, **_later(len(made))}, key="a")
         assert "Idempotency-Replayed" not in first.headers
@@ -132,6 +135,7 @@ def _later(hours: int) -> Body:
 async def test_another_right_of_the_same_software_may_use_the_same_key(world: World) -> None:
     """As people have rights of their own: whose right it is says who asks."""
     doctor = await world.doctor()
+    assert doctor.practitioner_id is not None
     body = doctor.slot()
     first = await doctor.post("/v1/slots", body, key="a")
     assert first.status_code == 201
