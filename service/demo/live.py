@@ -20,7 +20,6 @@ from service.demo.indre_time import ZONE, local
 from service.identity import Actor, Role
 from service.kernel import events
 from service.kernel.db import Database, UnitOfWork
-from service.kernel.events import Origin
 from service.kernel.sql import bind, texts, uuids
 from service.kernel.tables import Instant
 from service.schema import metadata
@@ -46,7 +45,7 @@ _ADDED = (
     (TERRITORY, "other", "Plateforme téléphonique des soignants de l'Indre", CENTRE),
     (TERRITORY, "other", "Plateforme numérique SAS", CENTRE),
 )
-_ADD, _OPERATOR = metadata.tables["organizations"].insert(), Origin(role="operator")
+_ADD = metadata.tables["organizations"].insert()
 
 
 @cache
@@ -68,7 +67,7 @@ async def ensure_organizations(database: Database) -> None:
             except directory.OrganizationNotFound:
                 await uow.execute(_ADD, row)
                 fact = {"territory": row["territory"], "data": {"type": row["type"]}}
-                await events.record(uow, _OPERATOR, "organization.created", row["id"], **fact)
+                await events.record(uow, events.OPERATOR, "organization.created", row["id"], **fact)
 
 
 @cache

@@ -24,7 +24,6 @@ from service.identity.people import ASSERTED, Account, Identifier, IdentifierInv
 from service.identity.repository import GrantEntry
 from service.identity.tokens import Tokens
 from service.identity.usecases import (
-    OPERATOR,
     NewSecret,
     certify_client,
     create_client,
@@ -43,6 +42,7 @@ from service.identity.usecases import (
     rotate_secret,
     unused_clients,
 )
+from service.kernel.events import OPERATOR
 
 __all__ = [
     "AGGREGATES_ONLY",

@@ -39,10 +39,9 @@ from service.kernel import events
 from service.kernel.crypto import Vault
 from service.kernel.db import UnitOfWork
 from service.kernel.errors import DomainError, FieldError, Malformed
-from service.kernel.events import Origin
+from service.kernel.events import OPERATOR, Origin
 from service.kernel.ids import new_id
 
-OPERATOR = Origin(role="operator")
 _GRACE_HOURS = 24
 
 

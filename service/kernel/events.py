@@ -134,6 +134,10 @@ class Origin:
         }
 
 
+# Whoever runs the service: what commands do.
+OPERATOR = Origin(role="operator")
+
+
 def part(
     type_: str,
     after: FromClause,

@@ -164,7 +164,7 @@ async def _finish(database: Database, rows: int) -> Rotated:
         await retire_keys(uow, names)
         await events.record(
             uow,
-            events.Origin(role="operator"),
+            events.OPERATOR,
             "keys.rotated",
             new_id(),
             territory=None,

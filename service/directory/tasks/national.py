@@ -34,7 +34,6 @@ from service.kernel import events
 from service.kernel.db import Database, UnitOfWork
 from service.kernel.ids import new_id
 
-OPERATOR = events.Origin(role="operator")
 _TOLD_EVERY = 5_000
 # Of each line that cannot be read all that it might name is remembered: memory is bounded.
 _MOST_BROKEN = 100_000
@@ -260,7 +259,7 @@ class _Run:
             raise AssertionError
         await events.record(
             uow,
-            OPERATOR,
+            events.OPERATOR,
             type_,
             self._id,
             territory=one,

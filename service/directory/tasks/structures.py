@@ -17,7 +17,7 @@ from service.directory.domain import OrganizationType
 from service.directory.repository import has_members
 from service.directory.tasks.files import Progress, Source, date_of, inspect, opened
 from service.directory.tasks.lines import STRUCTURES, Filter, ImportRefused, Refusal, digest
-from service.directory.tasks.national import OPERATOR, Options, check_territories
+from service.directory.tasks.national import Options, check_territories
 from service.directory.tasks.repository import entries, ledger, owned
 from service.directory.tasks.repository.entries import KnownOrganization, Origin
 from service.directory.tasks.repository.ledger import Import
@@ -283,7 +283,7 @@ async def _note(uow: UnitOfWork, source: Source, state: _State, wanted: Filter) 
     await ledger.finish(uow, import_id)
     await events.record(
         uow,
-        OPERATOR,
+        events.OPERATOR,
         "directory.imported",
         import_id,
         territory=wanted.territories[0] if len(set(wanted.territories)) == 1 else None,
