@@ -86,7 +86,8 @@ def upgrade() -> None:
         sa.Column("patient_file_id", sa.Uuid(), nullable=True),
         sa.Column("case_id", sa.Text(), nullable=True),
         sa.Column("reason", sa.LargeBinary(), nullable=True),
-        sa.Column("client_id", sa.Uuid(), nullable=True),
+        sa.Column("organization_id", sa.Uuid(), nullable=True),
+        sa.Column("grant_id", sa.Uuid(), nullable=True),
         sa.Column(
             "created_at",
             sa.DateTime(timezone=True),

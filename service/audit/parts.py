@@ -14,6 +14,7 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    case,
     exists,
     func,
     insert,
@@ -52,7 +53,10 @@ def shown(
         }
         return select(*(value.label(name) for name, value in columns.items()))
 
-    one = func.array_append(literal([], ARRAY(Text)), rows.c.territory)
+    one = case(  # a thing of no territory is shown to those of the caller's
+        (rows.c.territory.is_(None), texts("trace_territories")),
+        else_=func.array_append(literal([], ARRAY(Text)), rows.c.territory),
+    )
     traces: Any = trace(func.array_agg(rows.c.id), one).select_from(rows).group_by(rows.c.territory)
     names = [column.name for column in traces.selected_columns]
     if always:

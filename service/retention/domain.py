@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
+from service.identity import Actor, Role
 from service.kernel.errors import Conflict, NotFound
 from service.kernel.settings import Settings
 
@@ -26,10 +29,10 @@ class Kind(StrEnum):
 
 
 class LegalHoldNotFound(NotFound):
-    """No such hold, or of a territory that is not the caller's."""
+    """No such hold, or it is not the caller's to lift."""
 
     code = "legal-hold-not-found"
-    title = "No legal hold of this id is yours to see."
+    title = "No legal hold of this id is yours."
 
 
 class LegalHoldLifted(Conflict):
@@ -37,6 +40,25 @@ class LegalHoldLifted(Conflict):
 
     code = "legal-hold-lifted"
     title = "This legal hold was lifted already."
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """A live hold, or one that was lifted; the reason as far as it is the reader's to know."""
+
+    id: UUID
+    territory: str | None
+    patient_file_id: UUID | None
+    case_id: str | None
+    organization_id: UUID | None
+    created_at: datetime
+    lifted_at: datetime | None
+    reason: str | None = None
+
+    def may_be_lifted_by(self, actor: Actor) -> bool:
+        """Tell whether it is of the caller's organization, or of a territory that it manages."""
+        managed = actor.role is Role.MANAGER and self.territory in actor.territories
+        return managed or self.organization_id == actor.organization_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Every SQL statement of the room: what is due, what erasing writes, holds."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,6 +17,7 @@ from sqlalchemy import (
     Update,
     Uuid,
     and_,
+    case,
     exists,
     func,
     insert,
@@ -32,16 +33,19 @@ from sqlalchemy import cast as sql_cast
 from sqlalchemy.dialects.postgresql import INTERVAL
 
 from service.agenda.parts import absence
+from service.audit import parts as traces
 from service.bookings.parts import booking
 from service.calls.parts import call, callback, outcome
+from service.identity import Actor, Role
 from service.kernel.crypto import Vault
 from service.kernel.db import UnitOfWork
-from service.kernel.sql import bind, snp_now, texts, uuids
+from service.kernel.events import OPERATOR
+from service.kernel.sql import bind, flag, snp_now, texts, uuids
 from service.kernel.tables import Instant
 from service.kernel.wall import as_upkeep
 from service.needs.parts import need
 from service.patients.parts import file
-from service.retention.domain import Kind
+from service.retention.domain import Hold, Kind
 from service.retention.tables import legal_holds
 
 _h, _f, _b, _c, _n, _a = (t.c for t in (legal_holds, file, booking, call, need, absence))
@@ -281,22 +285,24 @@ async def blank_overrides(uow: UnitOfWork, before: datetime, limit: int) -> Batc
 # --- legal holds ----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """A live hold, or one that was lifted."""
-
-    id: UUID
-    territory: str | None
-    patient_file_id: UUID | None
-    case_id: str | None
-    reason: str | None
-    created_at: datetime
-    lifted_at: datetime | None
-
-
 _INSERT = insert(legal_holds)
-_ALL = select(*_h).order_by(_h.id.desc())
-_MINE = _ALL.where(_h.territory == func.any(texts("territories")))
+_NAMES = tuple(f.name for f in fields(Hold) if f.name != "reason")
+_FIND = select(*(_h[name] for name in _NAMES)).where(_h.id == bind("hold_id", Uuid))
+
+
+def _shown(*conditions: ColumnElement[bool], reason: ColumnElement[Any]) -> Select[Any]:
+    """Holds, newest first, with the trace of those whose reason is told."""
+    columns = (_h[name] for name in _NAMES)
+    found = select(*columns, reason.label("reason")).where(*conditions).cte("found")
+    told = select(found.c.id, found.c.territory).where(found.c.reason.is_not(None)).subquery()
+    shown = traces.shown("retention.list_holds", told)
+    return select(found).order_by(found.c.id.desc()).add_cte(shown)
+
+
+_mine = _h.territory == func.any(texts("territories"))
+_may_know_why = or_(_h.grant_id == bind("reader_grant_id", Uuid), and_(flag("manages"), _mine))
+_ALL = _shown(reason=_h.reason)
+_MINE = _shown(_mine, reason=case((_may_know_why, _h.reason)))
 _LIFT = (
     update(legal_holds)
     .where(_h.id == bind("hold_id", Uuid), _h.lifted_at.is_(None))
@@ -308,16 +314,15 @@ _LIFT = (
 async def place(
     uow: UnitOfWork,
     hold_id: UUID,
+    actor: Actor | None,
     *,
     territory: str | None,
     patient_file_id: UUID | None,
     case_id: str | None,
     reason: str,
-    client_id: UUID | None,
 ) -> None:
     """Write a hold, when the batch that is being erased is over."""
     await uow.execute(_TOGETHER)
-    sealed = uow.vault.encrypt(reason, column="legal_holds.reason", row=hold_id)
     await uow.execute(
         _INSERT,
         {
@@ -325,8 +330,9 @@ async def place(
             "territory": territory,
             "patient_file_id": patient_file_id,
             "case_id": case_id,
-            "reason": sealed,
-            "client_id": client_id,
+            "reason": uow.vault.encrypt(reason, column="legal_holds.reason", row=hold_id),
+            "organization_id": actor and actor.organization_id,
+            "grant_id": actor and actor.grant_id,
         },
     )
 
@@ -336,17 +342,32 @@ async def lift(uow: UnitOfWork, hold_id: UUID) -> bool:
     return (await uow.execute(_LIFT, {"hold_id": hold_id})).first() is not None
 
 
-async def holds(uow: UnitOfWork, territories: Sequence[str] | None) -> list[Hold]:
-    """Return the holds of some territories, or all of them, newest first."""
-    values = {} if territories is None else {"territories": list(territories)}
-    rows = await uow.single(_ALL if territories is None else _MINE, values)
-    return [_hold(uow, row) for row in rows.mappings()]
+async def find(uow: UnitOfWork, hold_id: UUID) -> Hold | None:
+    """Return a hold, without its reason."""
+    row = (await uow.execute(_FIND, {"hold_id": hold_id})).mappings().one_or_none()
+    return None if row is None else Hold(**row)
 
 
-def _hold(uow: UnitOfWork, row: Any) -> Hold:
-    reason = uow.vault.decrypt(row["reason"], column="legal_holds.reason", row=row["id"])
-    names = ("id", "territory", "patient_file_id", "case_id", "created_at", "lifted_at")
-    return Hold(**{name: row[name] for name in names}, reason=reason)
+async def show(uow: UnitOfWork, actor: Actor | None) -> list[Hold]:
+    """Return the holds of the caller's territories, or all of them, newest first.
+
+    Each with its reason, if it is the caller's to know; that it was told is traced.
+    """
+    if actor is None:
+        rows = await uow.single(_ALL, {**OPERATOR.parameters(), "trace_territories": []})
+    else:
+        values = {
+            "territories": list(actor.territories),
+            "reader_grant_id": actor.grant_id,
+            "manages": actor.role is Role.MANAGER,
+        }
+        rows = await uow.single(_MINE, {**values, **traces.who(actor)})
+    return [_opened_hold(uow.vault, row) for row in rows.mappings()]
+
+
+def _opened_hold(vault: Vault, row: Any) -> Hold:
+    reason = vault.decrypt(row["reason"], column="legal_holds.reason", row=row["id"])
+    return Hold(**{**row, "reason": reason})
 
 
 _HELD_SUBJECTS = union(
@@ -372,8 +393,11 @@ _ABOUT: Mapping[str, Select[Any]] = {
     "outcomes": select(outcome).where(_o.call_id.in_(_calls_of)).order_by(_o.id),
     "callbacks": select(callback).where(_k.call_id.in_(_calls_of)).order_by(_k.id),
     "unmet_needs": select(need).where(_n.call_id.in_(_calls_of)).order_by(_n.id),
+    # Why is not for the patient: it may name others, and what they do.
     "legal_holds": (
-        select(legal_holds).where(_h.patient_file_id == bind("file_id", Uuid)).order_by(_h.id)
+        select(*(_h[name] for name in _NAMES))
+        .where(_h.patient_file_id == bind("file_id", Uuid))
+        .order_by(_h.id)
     ),
 }
 
@@ -383,7 +407,7 @@ async def rows_about(uow: UnitOfWork, file_id: UUID) -> dict[str, list[Mapping[s
     found = {}
     for name, statement in _ABOUT.items():
         (table,) = statement.get_final_froms()
-        sealed = [column.name for column in table.c if column.info.get("sealed")]
+        sealed = [c.name for c in statement.selected_columns if c.info.get("sealed")]
         rows = (await uow.execute(statement, {"file_id": file_id})).mappings()
         found[name] = [_opened(uow.vault, str(table), sealed, row) for row in rows]
     return found

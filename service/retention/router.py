@@ -44,7 +44,10 @@ async def place(
 
 @router.get("/legal-holds", operation_id="retention.list_holds", responses=refusals())
 async def list_mine(uow: Uow, actor: CurrentActor) -> LegalHoldsOut:
-    """List the holds of my territories, newest first, lifted ones too."""
+    """List the holds of my territories, newest first, lifted ones too.
+
+    Why is told to who placed a hold and to managers of its territory; that it was told is traced.
+    """
     found = await usecases.holds(uow, actor)
     return LegalHoldsOut(items=[LegalHoldOut.model_validate(hold) for hold in found])
 
@@ -55,7 +58,10 @@ async def list_mine(uow: Uow, actor: CurrentActor) -> LegalHoldsOut:
     responses=refusals(LegalHoldNotFound, LegalHoldLifted),
 )
 async def lift(uow: Uow, actor: CurrentActor, hold_id: UUID) -> LegalHoldOut:
-    """Lift a hold: what is due goes with the next run of retention."""
+    """Lift a hold of my organization or, as a manager, of my territories.
+
+    What is due goes with the next run of retention.
+    """
     return LegalHoldOut.model_validate(await usecases.lift(uow, actor, hold_id))
 
 

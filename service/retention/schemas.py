@@ -38,13 +38,16 @@ class LegalHoldIn(Body):
 
 
 class LegalHoldOut(Answer):
-    """A legal hold. Once it is lifted its reason is gone."""
+    """A legal hold."""
 
     id: UUID
     territory: str | None
     patient_file_id: UUID | None
     case_id: str | None
-    reason: str | None
+    organization_id: UUID | None = Field(description="Who placed it, and may lift it.")
+    reason: str | None = Field(
+        description="Told to who placed it and to managers of its territory; gone once lifted."
+    )
     created_at: datetime
     lifted_at: datetime | None
 

@@ -14,7 +14,9 @@ legal_holds = Table(
     Column("case_id", Text),
     # Free text may name somebody: encrypted like an identity.
     sealed("reason"),
-    Column("client_id", Uuid),
+    # Who placed it; nobody: the operator.
+    Column("organization_id", Uuid),
+    Column("grant_id", Uuid),
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
     Column("lifted_at", Instant),
     CheckConstraint("(patient_file_id IS NULL) <> (case_id IS NULL)", name="one_target"),

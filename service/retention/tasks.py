@@ -15,7 +15,6 @@ from service.retention.repository import Batch
 
 Told = Callable[[int, int], None]  # rows done, rows to do
 _NONE = UUID(int=0)
-_OPERATOR = events.Origin(role="operator")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ async def _batch(database: Database, plan: Done, after: UUID, limit: int) -> Bat
         if done.rows:
             data = {"rule": plan.rule.kind, "rows": done.rows, "before": plan.before.isoformat()}
             await events.record(
-                uow, _OPERATOR, "retention.applied", new_id(), territory=None, data=data
+                uow, events.OPERATOR, "retention.applied", new_id(), territory=None, data=data
             )
         return done
 

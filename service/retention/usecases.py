@@ -1,6 +1,6 @@
 """Use cases: place and lift legal holds, and say all that is held about a patient."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -9,14 +9,11 @@ from service.directory import ForeignTerritory
 from service.identity import Actor
 from service.kernel import events
 from service.kernel.db import UnitOfWork
-from service.kernel.events import Origin
+from service.kernel.events import OPERATOR
 from service.kernel.ids import new_id
 from service.kernel.wall import READS_AS, seeking
 from service.retention import export, repository
-from service.retention.domain import LegalHoldLifted, LegalHoldNotFound
-from service.retention.repository import Hold
-
-_OPERATOR = Origin(role="operator")
+from service.retention.domain import Hold, LegalHoldLifted, LegalHoldNotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,35 +45,48 @@ async def place(
     await repository.place(
         uow,
         hold_id,
+        actor,
         territory=territory,
         patient_file_id=target.patient_file_id,
         case_id=target.case_id,
         reason=reason,
-        client_id=actor.client_id if actor else None,
     )
     await _tell(uow, actor, "legal_hold.placed", hold_id, territory)
-    return await placed(uow, actor, hold_id)
+    return replace(await _there(uow, hold_id), reason=reason)
 
 
 async def lift(uow: UnitOfWork, actor: Actor | None, hold_id: UUID) -> Hold:
     """End a hold; what is due goes with the next run. Its reason goes at once.
 
-    Refusals: `legal-hold-not-found`, `legal-hold-lifted`.
+    For the organization that placed it, a manager of its territory, and the operator. Refusals:
+    `legal-hold-not-found`, `legal-hold-lifted`.
     """
-    found = await placed(uow, actor, hold_id)
+    found = await _there(uow, hold_id)
+    if actor is not None and not found.may_be_lifted_by(actor):
+        raise LegalHoldNotFound
     if not await repository.lift(uow, hold_id):
         raise LegalHoldLifted
     await _tell(uow, actor, "legal_hold.lifted", hold_id, found.territory)
-    return await placed(uow, actor, hold_id)
+    return await _there(uow, hold_id)
+
+
+async def _there(uow: UnitOfWork, hold_id: UUID) -> Hold:
+    found = await repository.find(uow, hold_id)
+    if found is None:
+        raise LegalHoldNotFound
+    return found
 
 
 async def holds(uow: UnitOfWork, actor: Actor | None = None) -> list[Hold]:
-    """Return the holds of my territories, or to the operator all of them, newest first."""
-    return await repository.holds(uow, None if actor is None else actor.territories)
+    """Return the holds of my territories, or to the operator all of them, newest first.
+
+    The reason is told to who placed it, to managers of the territory and to the operator: traced.
+    """
+    return await repository.show(uow, actor)
 
 
-async def placed(uow: UnitOfWork, actor: Actor | None, hold_id: UUID) -> Hold:
-    """Return a hold of my territories. Refusals: `legal-hold-not-found`."""
+async def placed(uow: UnitOfWork, actor: Actor, hold_id: UUID) -> Hold:
+    """Return a hold that I placed, as it is now. Refusals: `legal-hold-not-found`."""
     found = next((hold for hold in await holds(uow, actor) if hold.id == hold_id), None)
     if found is None:
         raise LegalHoldNotFound
@@ -86,7 +96,7 @@ async def placed(uow: UnitOfWork, actor: Actor | None, hold_id: UUID) -> Hold:
 async def _tell(
     uow: UnitOfWork, actor: Actor | None, type_: str, subject_id: UUID, territory: str | None
 ) -> None:
-    origin = actor.origin if actor else _OPERATOR
+    origin = actor.origin if actor else OPERATOR
     await events.record(uow, origin, type_, subject_id, territory=territory, data={})
 
 

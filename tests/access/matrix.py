@@ -213,7 +213,7 @@ MATRIX = (
         body={"case_id": "x", "territory": "{territory}", "reason": "Épreuve"},
     ),
     Row(
-        "retention.lift_hold", "regulator man adm", HOLDERS, (409,),
+        "retention.lift_hold", "regulator man adm", "reg.own man.own man.near", (409,),
         path={"hold_id": "{legal_hold}"},
     ),
     # --- calls: regulation staff of the organization that opened them ----------------------------

@@ -12,10 +12,12 @@ import pytest
 import pytest_asyncio
 
 from service.identity import Role
+from service.kernel.db import Database
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
 from service.retention.reference import LABELS, SECTIONS, UNTOLD
 from service.retention.repository import _ABOUT
+from tests.audit.support import changes, traces
 from tests.conftest import DatabaseUrls
 from tests.demo.processes import snp
 from tests.retention.support import REASON, Place, book, place
@@ -102,6 +104,55 @@ async def test_a_hold_holds_in_its_territory_only(here: Place) -> None:
     problem(await stranger.post("/v1/legal-holds", foreign), 403, "foreign-territory")
     await here.later(days=100)
     assert (await here.run())["identity"] == 1
+
+
+async def test_the_reason_is_told_to_who_placed_the_hold_and_to_the_manager(
+    world: World, database: Database
+) -> None:
+    regulator, manager = await world.regulator(), await world.manager()
+    body = {"case_id": "K-1", "reason": "Zzyzx porte plainte"}
+    made = (await regulator.post("/v1/legal-holds", body)).json()
+    assert (made["reason"], made["organization_id"]) == (
+        body["reason"],
+        str(regulator.organization_id),
+    )
+    others = [
+        await world.regulator(),  # a colleague
+        await world.caller(Role.REGULATOR, await world.organization("sas"), "sas"),
+        await world.caller(Role.ADMIN, await world.organization("other"), "other"),
+    ]
+    for caller in (regulator, manager, *others):
+        request_id = f"r-{new_id()}"
+        answer = await caller.get("/v1/legal-holds", headers={"X-Request-Id": request_id})
+        (shown,) = answer.json()["items"]
+        told = caller not in others
+        assert shown == {**made, "reason": body["reason"] if told else None}
+        left = await traces(database, request_id)
+        seen = [("retention.list_holds", [UUID(made["id"])])] if told else []
+        assert [(trace["operation"], trace["subject_ids"]) for trace in left] == seen
+
+
+async def test_a_hold_is_lifted_by_who_answers_for_it(world: World, database: Database) -> None:
+    """Its organization, or the territory's manager; who lifted it is in the trace."""
+    regulator = await world.regulator()
+    strangers = [
+        await world.caller(Role.REGULATOR, await world.organization("sas"), "sas"),
+        await world.caller(Role.ADMIN, await world.organization("other"), "other"),
+    ]
+    for lifter in (await world.regulator(), await world.manager()):
+        body = {"case_id": "K-1", "reason": "Réquisition"}
+        path = f"/v1/legal-holds/{(await regulator.post('/v1/legal-holds', body)).json()['id']}"
+        for stranger in strangers:
+            problem(await stranger.delete(path), 404, "legal-hold-not-found")
+        request_id = f"r-{new_id()}"
+        answer = await lifter.delete(path, headers={"X-Request-Id": request_id})
+        assert (answer.status_code, answer.json()["reason"]) == (200, None), answer.text
+        (change,) = await changes(database, request_id)
+        assert (change["type"], change["client_id"], change["role"]) == (
+            "legal_hold.lifted",
+            lifter.secret.client_id,
+            lifter.role,
+        )
 
 
 async def test_a_hold_by_file_holds_in_its_territory_only(here: Place) -> None:
@@ -250,6 +301,8 @@ async def test_the_operator_holds_and_lifts(here: Place, tmp_path: Path) -> None
     await here.later(days=100)
     assert await here.due() == {}
     assert "Plainte" in run("retention", "holds")
+    (trace,) = await here.rows("SELECT * FROM access_log WHERE operation = 'retention.list_holds'")
+    assert (str(trace["subject_ids"][0]), trace["role"]) == (hold_id, "operator")
     run("retention", "lift", hold_id)
     file = tmp_path / "dossier.json"
     run("patients", "export", opened.json()["id"], "--output", str(file))
@@ -290,7 +343,9 @@ async def test_everything_about_a_patient_is_told(world: World) -> None:
     assert (made["id"], made["reason_text"], made["case_id"]) == (booking["id"], REASON, "K-1")
     assert [row["id"] for row in _values(told, "calls")] == [call.json()["id"]]
     assert [row["outcome"] for row in _values(told, "outcomes")] == ["slot_orientation"]
-    assert [row["reason"] for row in _values(told, "legal_holds")] == ["Réquisition"]
+    (hold,) = _values(told, "legal_holds")
+    assert (hold["territory"], hold["lifted_at"]) == (world.territory, None)
+    assert "Réquisition" not in answer.text  # why is not for the patient: it may name others
     types = {row["type"] for row in _values(told, "events")}
     assert {"patient_file.opened", "booking.created"} <= types
     assert {"Dossier du patient", "Nom", "Prénom"} <= _labels(told)
