@@ -11,6 +11,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     ColumnElement,
+    Executable,
     Integer,
     Select,
     Subquery,
@@ -412,7 +413,7 @@ async def ahead(uow: UnitOfWork, source: str, limit: int) -> list[UUID]:
 # --- pruning: as the owner of the tables ----------------------------------------------------------
 
 _PRUNE_ALONE = select(func.pg_advisory_xact_lock(_ONE_SEALER), func.pg_advisory_xact_lock(_PRUNING))
-_CUTOFF: Select[Any] = select(
+_CUTOFF: Executable = select(
     (snp_now() - cast(bind("kept", Text), INTERVAL)).label("before"),
     literal_column("session_user::text").label("owner"),
 )

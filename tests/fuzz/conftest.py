@@ -32,8 +32,8 @@ class Target:
     url: httpx.URL
     document: dict[str, Any]
     standings: Sequence[Standing]
-    things: dict[str, Sequence[str]]
-    texts: dict[str, Sequence[str]]
+    things: dict[str, list[str]]
+    texts: dict[str, list[str]]
 
     def token(self, role: Role) -> str:
         """Return a token of software in the territory that the things are of."""
@@ -54,7 +54,7 @@ async def target(
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         world = await World(app.state.database, http).begin()
         house = await build(world)
-        things = {name: [thing] for name, thing in house.things.items()}
+        things: dict[str, list[str]] = {name: [thing] for name, thing in house.things.items()}
         for kind, over in (await _things_that_are_over(house)).items():
             things[kind].append(over)
     folder = tmp_path_factory.mktemp("nonsense")
@@ -77,7 +77,7 @@ async def target(
                 desk = await proving.desk(world, client)
                 others = await proven_otherwise(own, proving, desk)
             secret = own[0].caller.secret
-            texts = {
+            texts: dict[str, list[str]] = {
                 "grant_type": ["client_credentials", EXCHANGE],
                 "client_id": [str(secret.client_id)],
                 "client_secret": [secret.client_secret],
