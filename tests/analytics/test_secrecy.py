@@ -8,6 +8,7 @@ from datetime import date, timedelta
 from itertools import product
 from random import Random
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -41,7 +42,7 @@ from service.kernel.ids import new_id
 from service.patients.tables import patient_files
 from service.slots.tables import slots
 from tests.analytics.attack import Knowledge
-from tests.analytics.drawn import drawn
+from tests.analytics.drawn import Territory, drawn
 from tests.analytics.years import (
     CASES,
     FLOOR,
@@ -394,10 +395,10 @@ def test_a_part_is_told_where_what_is_left_is_not_small() -> None:
         (60, 55, {"attempted"}),  # 5 were not tried
         (95, 95, set()),
     ):
-        found_ = {
+        cells = {
             c for c in ("requested", "attempted") if year(requested, attempted).tells(c, KEYS[:1])
         }
-        assert found_ == told, (requested, attempted)
+        assert cells == told, (requested, attempted)
 
 
 # --- through the API ------------------------------------------------------------------------------
@@ -600,8 +601,8 @@ def _people(
         yield "parts", {whole: 1, part: -1}, {line: 1}, counts[whole, line] - counts[part, line]
     several = dict.fromkeys(lines, 1) | {ALL: -1}
     for path in [path for path, line in counts if line == ALL]:
-        found_ = sum(n * counts.get((path, line), 0) for line, n in several.items())
-        yield "shared", {path: 1}, several, found_
+        shared = sum(n * counts.get((path, line), 0) for line, n in several.items())
+        yield "shared", {path: 1}, several, shared
 
 
 def _period(a: int, b: int) -> dict[str, str]:
@@ -610,6 +611,71 @@ def _period(a: int, b: int) -> dict[str, str]:
 
 def _whole() -> dict[str, str]:
     return _period(0, 12)
+
+
+@pytest.mark.parametrize(("shared", "told"), [(3, None), (15, 35)])
+async def test_what_two_communities_share_is_not_told(
+    world: World, shared: int, told: int | None
+) -> None:
+    """Both are large, and so is the territory: A + B - all is what they share."""
+    here = await drawn(world, Random(9), 4)
+    one, other, _ = here.cpts
+    doctor = next(iter(here.practitioners))
+    for of, count in (([one], 20), ([other], 20), ([one, other], shared)):
+        await _publish(here, await world.organization("msp", of), [doctor] * count)
+    asked = {"territory": world.territory, **_period(0, 1), "group_by": "cpts"}
+    answer = await _ask_api(await _analyst(world), "slot-usage", **asked)
+    assert answer["published"] == 40 + shared
+    by_key = {group["key"]: group["published"] for group in answer["groups"]}
+    assert by_key == {str(one): told, str(other): told}
+
+
+async def test_doctors_are_told_by_community_until_one_is_in_two(world: World) -> None:
+    here = await drawn(world, Random(9), 4)
+    one, other, _ = here.cpts
+    places = [await world.organization("msp", [of]) for of in (one, other)]
+    doctors = [await world.practitioner() for _ in range(2 * FLOOR)]
+    await _publish(here, places[0], doctors[:FLOOR])
+    await _publish(here, places[1], doctors[FLOOR:])
+    analyst = await _analyst(world)
+
+    async def publishing(a: int, b: int) -> tuple[int | None, dict[str, int | None]]:
+        asked = {"territory": world.territory, **_period(a, b), "group_by": "cpts"}
+        told = await _ask_api(analyst, "cpts-indicators", **asked)
+        groups = {group["key"]: group["doctors"]["publishing"] for group in told["groups"]}
+        return told["doctors"]["publishing"], groups
+
+    both = [str(one), str(other)]
+    assert await publishing(0, 12) == (2 * FLOOR, dict.fromkeys(both, FLOOR))
+    assert await publishing(0, 6) == (None, dict.fromkeys(both))
+    await _publish(here, places[1], doctors[:1])
+    assert await publishing(0, 12) == (2 * FLOOR, dict.fromkeys(both))
+
+
+async def _publish(here: Territory, place: UUID, doctors: Sequence[UUID]) -> None:
+    """Publish a seat of each in one January, one after the other."""
+    first = here.now.replace(year=YEAR, month=1, day=10)
+    rows = []
+    for doctor in doctors:
+        at = first + timedelta(hours=len(here.slots))
+        here.slots.append(
+            {
+                **here.slots[0],
+                "id": new_id(),
+                "organization_id": place,
+                "practitioner_id": doctor,
+                "starts_at": at,
+                "ends_at": at + timedelta(minutes=20),
+                "capacity": 1,
+                "booked": 0,
+                "visibility": ["SNP"],
+                "walk_in": False,
+                "withdrawn_at": None,
+            }
+        )
+        rows.append(here.slots[-1])
+    async with here.world.database.unit_of_work() as uow:
+        await uow.execute(insert(slots), rows)
 
 
 async def test_with_windows_of_days_a_day_is_found(
