@@ -3,7 +3,7 @@
 import asyncio
 import gc
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from fastapi import FastAPI
@@ -99,8 +99,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.set_threshold(_COLLECT_EVERY, 20, 50)
         # Read-only holds for what nobody asked for, too.
         background = [asyncio.create_task(work) for work in _background(settings, database)]
-        counted = nullcontext() if settings.read_only else listings.flushed(database)
-        async with counted, strangers.flushed(database):
+        async with AsyncExitStack() as counted:
+            if not settings.read_only:
+                await counted.enter_async_context(listings.flushed(database))
+                await counted.enter_async_context(strangers.flushed(database))
             yield
         for task in background:
             task.cancel()

@@ -415,7 +415,7 @@ async def ahead(uow: UnitOfWork, source: str, limit: int) -> list[UUID]:
 _PRUNE_ALONE = select(func.pg_advisory_xact_lock(_ONE_SEALER), func.pg_advisory_xact_lock(_PRUNING))
 _CUTOFF: Executable = select(
     (snp_now() - cast(bind("kept", Text), INTERVAL)).label("before"),
-    literal_column("session_user::text").label("owner"),
+    literal_column("session_user::text", Text).label("owner"),
 )
 _TAKEN = {
     Gone.PRUNED: ("row_ids", "row_digests", "named_salt", "named_digests"),

@@ -153,7 +153,7 @@ async def seal(database: Database, batch: int = BATCH) -> Sealed:
     done = Sealed()
     for source in repository.SOURCES:
         while (made := await _seal_batch(database, source, batch)) is not None:
-            done = Sealed(done.seals + 1, done.rows + len(made.row_ids or ()), made.hash.hex())
+            done = Sealed(done.seals + 1, done.rows + made.rows, made.hash.hex())
             if made.complete:
                 break
     return done

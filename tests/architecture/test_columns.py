@@ -34,8 +34,7 @@ PUBLIC = """
 territories name region | organizations name finess siret phone source_key
 practitioners rpps family_name given_name | locations name address postal_code phone source_key
 clients name certificate_subject | calls protocol | slots note | slot_sessions note
-patient_files regular_doctor_rpps
-directory_imports filter file_name
+patient_files regular_doctor_rpps | directory_imports filter file_name
 """
 # Who acted, as asserted by their software or proven: the trace (retention takes it from bookings
 # and calls), and the people who have rights here.
