@@ -60,9 +60,23 @@ async def refused(
     )
 
 
-async def shown(uow: UnitOfWork, actor: Actor, operation: str, territory: str) -> None:
-    """Trace a reading of a territory that is about nobody in particular, such as exact figures."""
-    await repository.record(uow, actor.origin, operation, SHOWN, territories=[territory])
+async def shown(
+    uow: UnitOfWork,
+    actor: Actor,
+    operation: str,
+    *,
+    territories: Sequence[str],
+    subject_ids: Sequence[UUID] = (),
+    purpose: str | None = None,
+) -> None:
+    """Trace what several statements show; what one statement shows, it traces (`parts.shown`).
+
+    About nobody in particular, such as exact figures, it has no subjects.
+    """
+    origin = replace(actor.origin, purpose=purpose) if purpose else actor.origin
+    await repository.record(
+        uow, origin, operation, SHOWN, subject_ids=subject_ids, territories=territories
+    )
 
 
 async def list_events(
@@ -108,9 +122,9 @@ async def names(uow: UnitOfWork, patient: UUID) -> list[UUID]:
     return found
 
 
-async def accesses(uow: UnitOfWork, file_id: UUID, at_most: int) -> list[Trace]:
-    """Return who read and changed a patient file and its bookings, newest first."""
-    wanted = {"subjects": await names(uow, file_id)}
+async def accesses(uow: UnitOfWork, file_ids: Sequence[UUID], at_most: int) -> list[Trace]:
+    """Return who read and changed some patient files and their bookings, newest first."""
+    wanted = {"subjects": [name for file_id in file_ids for name in await names(uow, file_id)]}
     return (await repository.newest(uow, wanted, at_most))[:at_most]
 
 

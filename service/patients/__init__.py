@@ -18,7 +18,7 @@ from service.patients.schemas import (
     PatientOut,
     patient_members,
 )
-from service.patients.usecases import check_readable, lock, on_amending, set_care
+from service.patients.usecases import check_readable, files_of_patient, lock, on_amending, set_care
 
 QUALIFIED = IdentityStatus.QUAL
 
@@ -32,6 +32,7 @@ __all__ = [
     "PatientIn",
     "PatientOut",
     "check_readable",
+    "files_of_patient",
     "lock",
     "on_amending",
     "own_key",

@@ -133,9 +133,10 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Accesses:
-    """Who read and changed a file, newest first, with the names of their organizations."""
+    """Who read and changed the files of a patient, newest first, with the organizations' names."""
 
     zone: str
+    other_file_ids: Sequence[UUID]
     traces: Sequence[Trace]
     organizations: Mapping[UUID, str]
 

@@ -11,8 +11,11 @@ from sqlalchemy import (
     Select,
     Text,
     Uuid,
+    and_,
+    case,
     func,
     insert,
+    or_,
     select,
     true,
     update,
@@ -25,10 +28,10 @@ from service.identity import BOOKERS, Actor
 from service.kernel.crypto import Vault, normalised
 from service.kernel.db import UnitOfWork
 from service.kernel.prepared import Row
-from service.kernel.sql import bind, snp_now, texts, uuids
-from service.kernel.wall import reading, seeking
+from service.kernel.sql import bind, flag, snp_now, texts, uuids
+from service.kernel.wall import READS_AS, reading, seeking
 from service.patients import parts
-from service.patients.domain import Patient, PatientFile, Purpose, Wanted
+from service.patients.domain import IdentityStatus, Patient, PatientFile, Purpose, Wanted
 from service.patients.tables import patient_files
 
 _f = patient_files.c
@@ -135,6 +138,11 @@ _THIS = _f.id == bind("file_id", Uuid)
 _READ = _read(_THIS, parts.readable())
 _LOCK = _read(_THIS, parts.readable(), lock=True)
 _READABLE = select(_READ.subquery().c.id)
+_OPENED = select(
+    _read(_THIS, parts.readable(), _f.organization_id == bind("caller_organization_id", Uuid))
+    .subquery()
+    .c.id
+)
 _SHOW = _shown("patients.read", _READ)
 _ACCESSES = _shown("patients.accesses", _READ)
 
@@ -154,6 +162,58 @@ async def is_readable(uow: UnitOfWork, actor: Actor, file_id: UUID) -> bool:
     """Tell whether the caller may read a file; nothing of it is shown."""
     rows = await uow.single(_READABLE, {"file_id": file_id, **reader(uow.vault, actor)})
     return rows.first() is not None
+
+
+async def is_opened_by(uow: UnitOfWork, actor: Actor, file_id: UUID) -> bool:
+    """Tell whether the caller's organization opened a file; nothing of it is shown."""
+    return (
+        await uow.single(_OPENED, {"file_id": file_id, **reader(uow.vault, actor)})
+    ).first() is not None
+
+
+# Who it is, as far as it is sure: the same names, birth date and sex, or the same qualified INS.
+_qualified = _f.identity_status == IdentityStatus.QUAL
+_KEYS = select(
+    _f.name_birth_index,
+    _f.patient_key,
+    case((_qualified, _f.ins_index)).label("ins_index"),
+).where(_THIS)
+_SAME = {
+    "name_birth_index": and_(
+        _f.name_birth_index == bind("name_birth_index", LargeBinary),
+        _f.patient_key == bind("patient_key", LargeBinary),
+    ),
+    "ins_index": and_(_f.ins_index == bind("ins_index", LargeBinary), _qualified),
+}
+_OTHERS = {
+    index: select(_f.id).where(same, _f.id != bind("file_id", Uuid))
+    for index, same in _SAME.items()
+}
+_IN_MINE = _f.territory == func.any(texts("territories"))
+_OTHERS_IN_MINE = {
+    index: others.where(_IN_MINE, or_(flag("caller_regulates"), parts.readable()))
+    for index, others in _OTHERS.items()
+}
+
+
+async def others_of_patient(uow: UnitOfWork, actor: Actor | None, file_id: UUID) -> list[UUID]:
+    """Return the other files of a file's patient, by blind index; those that are the caller's.
+
+    Regulation's are those of its territories, the doctor's side's of them those that it may read,
+    the operator's all.
+    """
+    await uow.execute(READS_AS, seeking(uow.vault, file_id))
+    keys = (await uow.execute(_KEYS, {"file_id": file_id})).mappings().one_or_none()
+    values = {"file_id": file_id, **(keys or {})}
+    if actor is not None:
+        values |= reader(uow.vault, actor)
+        values |= {"territories": list(actor.territories), "caller_regulates": actor.regulates}
+    found: set[UUID] = set()
+    for index, others in (_OTHERS if actor is None else _OTHERS_IN_MINE).items():
+        if values.get(index) is not None:
+            await uow.execute(READS_AS, seeking(uow.vault, values[index]))
+            found |= set((await uow.execute(others, values)).scalars())
+    return sorted(found)
 
 
 async def find(

@@ -86,6 +86,8 @@ async def accesses(
 ) -> AccessesOut | Response:
     """List who read and changed a file and its bookings: for its patient, who asks.
 
+    Other files of the same patient (the same names, birth date and sex, or the same qualified INS)
+    are told too: to regulation those of its territories, to a doctor's side those that it may read.
     `Accept: text/csv` gives the same with French words, to be handed over.
     """
     found = await usecases.accesses(uow, actor, file_id)

@@ -94,7 +94,15 @@ CommuneCode = Annotated[str, Field(examples=["36044"]), AfterValidator(_commune)
 BirthDate = Annotated[date, AfterValidator(_birth_date)]
 Ins = Annotated[str, AfterValidator(_ins)]
 Rpps = Annotated[str, Field(max_length=20), AfterValidator(_rpps)]
-CaseId = Annotated[str, Field(min_length=1, max_length=200, description="The caller's own id.")]
+# As the Hub's and those of regulation software are. It is kept in clear: no place for a name.
+CaseId = Annotated[
+    str,
+    Field(
+        max_length=100,
+        pattern=r"^[A-Za-z._:/-]*[0-9][A-Za-z0-9._:/-]*$",
+        description="The caller's own id: ASCII, without spaces, with a digit. Never a name.",
+    ),
+]
 
 
 class _Members(Body):
@@ -297,9 +305,12 @@ class AccessOut(Answer):
 
 
 class AccessesOut(Answer):
-    """Who read and changed a patient's file and bookings, newest first."""
+    """Who read and changed a patient's files and bookings, newest first."""
 
     patient_file_id: UUID
+    other_patient_file_ids: list[UUID] = Field(
+        description="Files of the same patient, told here too."
+    )
     items: list[AccessOut] = Field(description="At most 10 000.")
 
 
@@ -320,7 +331,9 @@ def accesses_out(file_id: UUID, found: Accesses) -> AccessesOut:
         )
         for trace in found.traces
     ]
-    return AccessesOut(patient_file_id=file_id, items=items)
+    return AccessesOut(
+        patient_file_id=file_id, other_patient_file_ids=list(found.other_file_ids), items=items
+    )
 
 
 def _organization(found: Accesses, trace: Trace) -> str | None:

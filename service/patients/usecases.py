@@ -140,14 +140,36 @@ async def break_glass(
 async def accesses(uow: UnitOfWork, actor: Actor, file_id: UUID) -> Accesses:
     """Return who read and changed a readable file and its bookings: an answer to its patient.
 
-    At most 10 000, newest first; asking is traced itself. Refusals: `patient-file-not-found`.
+    The patient's other files are told with it (`repository.others_of_patient`). At most 10 000,
+    newest first; asking is traced itself. Refusals: `patient-file-not-found`.
     """
     zone = await repository.zone_for_accesses(uow, actor, file_id)
     if zone is None:
         raise PatientFileNotFound
-    found = await audit.accesses(uow, file_id, ACCESSES_AT_MOST)
+    others = await repository.others_of_patient(uow, actor, file_id)
+    if others:
+        await audit.shown(
+            uow,
+            actor,
+            "patients.accesses",
+            territories=actor.territories,
+            subject_ids=others,
+            purpose="patient_rights",
+        )
+    found = await audit.accesses(uow, [file_id, *others], ACCESSES_AT_MOST)
     ids = {trace.organization_id for trace in found if trace.organization_id}
-    return Accesses(zone, found, await directory.organization_names(uow, sorted(ids)))
+    return Accesses(zone, others, found, await directory.organization_names(uow, sorted(ids)))
+
+
+async def files_of_patient(uow: UnitOfWork, actor: Actor | None, file_id: UUID) -> list[UUID]:
+    """Return a file that the caller's organization opened, and the patient's others there are.
+
+    Nothing of any is read before the right to it; the operator has it of all. Refusals:
+    `patient-file-not-found`.
+    """
+    if actor is not None and not await repository.is_opened_by(uow, actor, file_id):
+        raise PatientFileNotFound
+    return [file_id, *await repository.others_of_patient(uow, actor, file_id)]
 
 
 async def lock(uow: UnitOfWork, file_id: UUID) -> None:

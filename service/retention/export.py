@@ -1,6 +1,6 @@
-"""All that is held about one patient, read from every table that may hold something."""
+"""All that is held about one patient, in whatever files: every table that may hold something."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -9,6 +9,7 @@ from uuid import UUID
 from service import patients
 from service.kernel import events
 from service.kernel.db import UnitOfWork
+from service.kernel.wall import READS_AS, seeking
 from service.retention import repository
 from service.retention.reference import LABELS, SECTIONS, UNQUALIFIED, UNTOLD
 
@@ -17,16 +18,15 @@ from service.retention.reference import LABELS, SECTIONS, UNQUALIFIED, UNTOLD
 class Held:
     """Rows by section, as they are stored but decrypted."""
 
-    file_id: UUID
-    organization_id: UUID
-    territory: str
+    file_ids: Sequence[UUID]
     at: datetime
     rows: Mapping[str, list[Mapping[str, Any]]]
 
     def labelled(self) -> dict[str, Any]:
         """Render it: every member with its French label."""
         return {
-            "patient_file_id": str(self.file_id),
+            "patient_file_id": str(self.file_ids[0]),
+            "other_patient_file_ids": [str(file_id) for file_id in self.file_ids[1:]],
             "exported_at": self.at.isoformat(),
             "sections": [
                 {"name": name, "label": label, "items": [_members(r) for r in self.rows[name]]}
@@ -60,23 +60,19 @@ def _with_ins_if_qualified(file: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**file, "ins": UNQUALIFIED}
 
 
-async def held(uow: UnitOfWork, file_id: UUID) -> Held | None:
-    """Read everything about a file; the caller has said to row-level security who reads."""
-    rows = await repository.rows_about(uow, file_id)
-    if not rows["patient_file"]:
-        return None
-    (file,) = rows["patient_file"]
-    rows["patient_file"] = [_with_ins_if_qualified(file)]
-    subjects = [file_id, *(row["id"] for name in ("bookings", "calls") for row in rows[name])]
-    told = [
-        {"occurred_at": e.occurred_at, "type": e.type, "role": e.role, "data": dict(e.data)}
-        for subject in subjects
-        for e in await events.history(uow, subject)
-    ]
-    return Held(
-        file_id,
-        file["organization_id"],
-        file["territory"],
-        await uow.now(),
-        {**rows, "events": sorted(told, key=lambda row: row["occurred_at"])},
-    )
+async def held(uow: UnitOfWork, file_ids: Sequence[UUID]) -> Held:
+    """Read everything about some files of one patient; that the caller may is known."""
+    sections: dict[str, list[Mapping[str, Any]]] = {name: [] for name in SECTIONS}
+    for file_id in file_ids:
+        await uow.execute(READS_AS, seeking(uow.vault, file_id))
+        rows = await repository.rows_about(uow, file_id)
+        rows["patient_file"] = [_with_ins_if_qualified(file) for file in rows["patient_file"]]
+        for name, found in rows.items():
+            sections[name] += found
+        for subject in (file_id, *(row["id"] for row in (*rows["bookings"], *rows["calls"]))):
+            sections["events"] += [
+                {"occurred_at": e.occurred_at, "type": e.type, "role": e.role, "data": dict(e.data)}
+                for e in await events.history(uow, subject)
+            ]
+    sections["events"].sort(key=lambda row: row["occurred_at"])
+    return Held(file_ids, await uow.now(), sections)

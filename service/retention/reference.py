@@ -15,6 +15,7 @@ SECTIONS: Mapping[str, str] = {
 
 LABELS: Mapping[str, str] = {
     "id": "Identifiant",
+    "patient_file_id": "Dossier",
     "family_name": "Nom",
     "given_name": "Prénom",
     "birth_date": "Date de naissance",
@@ -102,7 +103,6 @@ LABELS: Mapping[str, str] = {
 UNTOLD = frozenset(
     {
         *("name_birth_index", "phone_index", "ins_index", "patient_key", "outcome_mask"),
-        *("patient_file_id",),
     }
 )
 

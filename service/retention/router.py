@@ -75,7 +75,9 @@ async def export(
 ) -> PatientExportOut:
     """Say all that is held about a patient, with French labels, as the centre that opened the file.
 
-    What a patient may ask for (RGPD, article 15). The trace keeps who asked.
+    What a patient may ask for (RGPD, article 15). Other files of the same patient in my territories
+    (the same names, birth date and sex, or the same qualified INS) are told with it. The trace
+    keeps who asked, with each of them.
     """
     response.headers["Content-Disposition"] = 'attachment; filename="dossier.json"'
     return PatientExportOut.model_validate(await usecases.everything_about(uow, actor, file_id))

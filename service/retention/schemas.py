@@ -78,5 +78,8 @@ class PatientExportOut(Answer):
     """All that is held about a patient."""
 
     patient_file_id: UUID
+    other_patient_file_ids: list[UUID] = Field(
+        description="Files of the same patient, told here too."
+    )
     exported_at: datetime
     sections: list[SectionOut]

@@ -11,7 +11,6 @@ from service.kernel import events
 from service.kernel.db import UnitOfWork
 from service.kernel.events import OPERATOR
 from service.kernel.ids import new_id
-from service.kernel.wall import READS_AS, seeking
 from service.retention import export, repository
 from service.retention.domain import Hold, LegalHoldLifted, LegalHoldNotFound
 
@@ -103,13 +102,15 @@ async def _tell(
 async def everything_about(uow: UnitOfWork, actor: Actor | None, file_id: UUID) -> dict[str, Any]:
     """Return all that is held about a patient, with French labels; the trace says who asked.
 
-    For the centre that opened the file, and for the operator. Refusals: `patient-file-not-found`.
+    For the centre that opened the file, with the patient's other files in the caller's territories,
+    and for the operator. Refusals: `patient-file-not-found`.
     """
-    await uow.execute(READS_AS, seeking(uow.vault, file_id))
-    held = await export.held(uow, file_id)
-    if held is None or (actor is not None and held.organization_id != actor.organization_id):
+    file_ids = await patients.files_of_patient(uow, actor, file_id)
+    held = await export.held(uow, file_ids)
+    if not held.rows["patient_file"]:
         raise patients.PatientFileNotFound
-    await _tell(uow, actor, "patient_file.exported", file_id, held.territory)
+    for file in held.rows["patient_file"]:
+        await _tell(uow, actor, "patient_file.exported", file["id"], file["territory"])
     return held.labelled()
 
 

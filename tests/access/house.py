@@ -281,7 +281,7 @@ async def _things(
             "slot_minutes": 20,
         },
     )
-    legal_hold = await _made(regulator, "/v1/legal-holds", {"case_id": "x", "reason": "Épreuve"})
+    legal_hold = await _made(regulator, "/v1/legal-holds", {"case_id": "x1", "reason": "Épreuve"})
     lifted = await regulator.delete(f"/v1/legal-holds/{legal_hold['id']}")
     assert lifted.status_code == 200, lifted.text
     delegation = await _made(

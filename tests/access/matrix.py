@@ -210,7 +210,7 @@ MATRIX = (
     Row("retention.list_holds", "regulator man adm", HOLDERS, listed="{legal_hold}"),
     Row(
         "retention.place_hold", "regulator man adm", HOLDERS, (201,), 403,
-        body={"case_id": "x", "territory": "{territory}", "reason": "Épreuve"},
+        body={"case_id": "x1", "territory": "{territory}", "reason": "Épreuve"},
     ),
     Row(
         "retention.lift_hold", "regulator man adm", "reg.own man.own man.near", (409,),

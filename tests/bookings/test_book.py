@@ -303,11 +303,11 @@ async def test_a_booking_for_a_call_shares_its_case_id_and_gives_it_its_patient(
     read = (await regulator.get(f"/v1/calls/{call['id']}")).json()
     assert read["patient_file_id"] == first["patient_file_id"]
     # The next booking of the call needs no file; a case id of its own wins; the first file stays.
-    again = {"slot_id": slots[1]["id"], "call_id": call["id"], "case_id": "B"}
+    again = {"slot_id": slots[1]["id"], "call_id": call["id"], "case_id": "B1"}
     second = await regulator.post("/v1/bookings", again)
     assert second.status_code == 201, second.text
     assert second.json()["patient_file_id"] == first["patient_file_id"]
-    assert second.json()["case_id"] == "B"
+    assert second.json()["case_id"] == "B1"
     third = await booked(regulator, slots[2], call_id=call["id"], patient_file=patient())
     assert third["patient_file_id"] != first["patient_file_id"]
     read = (await regulator.get(f"/v1/calls/{call['id']}")).json()

@@ -82,7 +82,7 @@ async def test_from_the_assistant_to_the_closure(world: World) -> None:
 
 async def test_every_change_is_told_without_a_patient(world: World) -> None:
     regulator = await world.regulation()
-    call = await opened(regulator, callback_requested=True, case_id="LRM-SECRET")
+    call = await opened(regulator, callback_requested=True, case_id="LRM-SECRET-1")
     path = f"/v1/calls/{call['id']}"
     await regulator.put(f"{path}/assignment")
     await regulator.delete(f"{path}/assignment")
@@ -113,7 +113,7 @@ async def test_every_change_is_told_without_a_patient(world: World) -> None:
         "call.opened",
         "call.voided",
     ]
-    assert "LRM-SECRET" not in str(told)
+    assert "LRM-SECRET-1" not in str(told)
     assert all(event.role == "regulator" for event in told)
     assert told[4].data["state"] == "called_back"
 
@@ -238,7 +238,7 @@ async def test_roles(world: World) -> None:
 
 async def test_a_merge_patch_removes_only_what_may_be_missing(world: World) -> None:
     osnp = await world.regulation(Role.OSNP)
-    call = await opened(osnp, care_level="R3", case_id="A", protocol="P")
+    call = await opened(osnp, care_level="R3", case_id="A1", protocol="P")
     path = f"/v1/calls/{call['id']}"
     emptied = await osnp.patch(path, {"care_level": None, "case_id": None, "protocol": None})
     assert emptied.status_code == 200

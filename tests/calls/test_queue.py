@@ -156,11 +156,11 @@ async def test_lists_are_newest_first_by_reception(world: World) -> None:
     regulator = await world.regulation()
     calls = [
         await opened(regulator, received_at=ago(minutes), case_id=case)
-        for minutes, case in ((30, "A"), (10, "B"), (50, "A"), (40, "C"), (20, "D"))
+        for minutes, case in ((30, "A1"), (10, "B1"), (50, "A1"), (40, "C1"), (20, "D1"))
     ]
     ids = [call["id"] for call in calls]
     assert await _ids(regulator, "") == [ids[n] for n in (1, 4, 0, 3, 2)]
-    assert await _ids(regulator, "case_id=A") == [ids[0], ids[2]]
+    assert await _ids(regulator, "case_id=A1") == [ids[0], ids[2]]
     assert await _ids(regulator, f"territory={world.territory}") == [
         ids[n] for n in (1, 4, 0, 3, 2)
     ]

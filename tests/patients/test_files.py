@@ -136,12 +136,12 @@ async def test_files_are_found_by_what_identifies_them(world: World) -> None:
     regulator, pharmacist = await world.regulator(), await world.pharmacist()
     name = f"Lefèvre-{world.territory}"
     file = await opened(
-        regulator, family_name=name, phone="+33698765432", ins=INS, case_id=f"C{world.territory}"
+        regulator, family_name=name, phone="+33698765432", ins=INS, case_id=f"C1{world.territory}"
     )
     ways = (
         {"family_name": name.upper().replace("È", "E"), "birth_date": "1980-01-01"},
         {"phone": "06 98 76 54 32"},
-        {"case_id": f"C{world.territory}"},
+        {"case_id": f"C1{world.territory}"},
         {"ins": INS},
     )
     for way in ways:
@@ -158,7 +158,7 @@ async def test_files_are_found_by_what_identifies_them(world: World) -> None:
         {},
         {"family_name": "Martin"},
         {"birth_date": "1980-01-01"},
-        {"phone": "+33600000000", "case_id": "C"},
+        {"phone": "+33600000000", "case_id": "C1"},
     ],
 )
 async def test_a_search_is_exact_and_says_why(world: World, asked: dict[str, str]) -> None:
@@ -219,3 +219,22 @@ async def test_the_times_of_a_file_are_in_the_zone_of_its_territory(
     ):
         assert file["created_at"].endswith("+04:00")
         assert file["updated_at"].endswith("+04:00")
+
+
+_TARGETS = ("/v1/patient-files", "/v1/calls", "/v1/bookings", "/v1/unmet-needs", "/v1/legal-holds")
+
+
+@pytest.mark.parametrize("path", _TARGETS)
+async def test_a_case_id_is_no_place_for_a_name(world: World, path: str) -> None:
+    """It is kept in clear: of the form that ids have, and never told back."""
+    regulator = await world.regulator()
+    for name in ("Jean Zzyzx", "ZZYZX", "Zzyzx-Léa-1", "zzyzx 1", "", "x1" * 51):
+        body = problem(await regulator.post(path, {"case_id": name}), 422, "invalid")
+        assert "#/case_id" in {error["pointer"] for error in body["errors"]}, name
+        assert "zzyzx" not in str(body).lower()
+
+
+async def test_a_case_id_may_be_that_of_the_hub(world: World) -> None:
+    regulator = await world.regulator()
+    for case_id in ("fr.health.samu770.DRFR157702400400055", "LRM-123", "2026/11:4_2", "7" * 100):
+        assert (await opened(regulator, case_id=case_id))["case_id"] == case_id

@@ -40,7 +40,7 @@ async def test_a_held_patient_and_a_held_case_are_kept(here: Place) -> None:
     call = await regulator.post(
         "/v1/calls", {"line": "15", "received_at": soon(-1).isoformat(), "case_id": "K-2"}
     )
-    by_call = await book(regulator, doctor, 6, call_id=call.json()["id"], case_id="other")
+    by_call = await book(regulator, doctor, 6, call_id=call.json()["id"], case_id="K-3")
     closed = await regulator.post(f"/v1/calls/{call.json()['id']}/closure", {"otherwise": "wait"})
     assert closed.status_code in {200, 201}, closed.text
     free = await book(regulator, doctor, 8, case_id="K-9")
@@ -366,6 +366,61 @@ async def test_only_a_regulator_of_the_centre_is_told(world: World, role: Role) 
     else:
         caller = await world.caller(role, regulator.organization_id, "sas")
     problem(await caller.get(path), 403, "role-lacks-operation")
+
+
+async def test_all_files_of_a_patient_are_told_and_nobody_elses(world: World) -> None:
+    regulator, doctor = await world.regulator(), await world.doctor()
+    other = await world.caller(Role.REGULATOR, await world.organization("sas"), "sas")
+    stranger = await (await World(world.database, world.http).begin()).regulator()
+    qualified = {"ins": "279035121518989", "identity_status": "QUAL"}
+    who = patient(**qualified)
+    asked, same, married, *others = [
+        (await caller.post("/v1/patient-files", body)).json()["id"]
+        for caller, body in (
+            (regulator, who),
+            (other, {**who, "family_name": who["family_name"].upper(), "ins": None,
+                     "identity_status": "PROV", "phone": "+33611111111"}),
+            (other, patient(**qualified)),
+            (other, {**who, "given_name": "Zoé", "ins": None, "identity_status": "PROV"}),
+            (other, patient(ins=who["ins"])),  # said by nobody who looked
+            (stranger, who),
+        )
+    ]  # fmt: skip
+    made = await other.post(
+        "/v1/bookings",
+        {"slot_id": (await doctor.publish(soon(2)))["id"], "patient_file_id": same},
+    )
+    assert made.status_code == 201, made.text
+    answer = await regulator.get(f"/v1/patient-files/{asked}/export")
+    told = answer.json()
+    assert (told["patient_file_id"], set(told["other_patient_file_ids"])) == (
+        asked,
+        {same, married},
+    )
+    assert {row["id"] for row in _values(told, "patient_file")} == {asked, same, married}
+    (booking,) = _values(told, "bookings")
+    assert (booking["id"], booking["patient_file_id"]) == (made.json()["id"], same)
+    assert not any(one in answer.text for one in others)
+
+    accesses = (await regulator.get(f"/v1/patient-files/{asked}/accesses")).json()
+    assert set(accesses["other_patient_file_ids"]) == {same, married}
+    done = [item["operation"] for item in accesses["items"]]
+    assert done.count("patient_file.opened") == done.count("patient_file.exported") == 3
+    assert done.count("patients.accesses") == 2
+    # A doctor's side is told of what it may read: a name that it writes tells it no more.
+    mine = (await doctor.get(f"/v1/patient-files/{same}/accesses")).json()
+    assert (mine["patient_file_id"], mine["other_patient_file_ids"]) == (same, [])
+
+
+async def test_nothing_is_read_before_the_right_to_it(here: Place) -> None:
+    """How long a refusal takes tells nothing: it reads nothing about the patient."""
+    regulator = await here.world.regulator()
+    file = (await regulator.post("/v1/patient-files", patient())).json()
+    other = await here.world.caller(Role.REGULATOR, await here.world.organization("sas"), "sas")
+    await here.rows("REVOKE SELECT ON bookings FROM snp_app")
+    path = f"/v1/patient-files/{file['id']}/export"
+    problem(await regulator.get(path), 500, "defect")
+    problem(await other.get(path), 404, "patient-file-not-found")
 
 
 async def test_another_centre_is_told_nothing(world: World) -> None:

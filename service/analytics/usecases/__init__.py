@@ -292,7 +292,7 @@ async def _home(
         raise ForeignTerritory
     home = await directory.territory(uow, str(territory))
     if floor is None:
-        await audit.shown(uow, actor, operation, home.id)
+        await audit.shown(uow, actor, operation, territories=[home.id])
     return home
 
 
