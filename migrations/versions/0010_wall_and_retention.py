@@ -111,5 +111,6 @@ def upgrade() -> None:
     op.execute("GRANT UPDATE (lifted_at, reason) ON legal_holds TO snp_app")
     # Erasing takes away who a need was about; what was needed stays.
     op.execute("GRANT UPDATE (note, case_id, age, person) ON unmet_needs TO snp_app")
+    op.execute("GRANT DELETE ON account_identifiers TO snp_app")
     op.add_column("clients", sa.Column("last_used_at", sa.DateTime(timezone=True), nullable=True))
     op.execute("UPDATE clients SET last_used_at = snp_now()")  # until now it was not kept

@@ -40,6 +40,7 @@ from service.identity.tables import (
     spent_tokens,
 )
 from service.kernel.db import ConstraintViolated, TransactionLost, UnitOfWork
+from service.kernel.events import events
 from service.kernel.prepared import Prepared
 from service.kernel.sql import bind, snp_now, texts, uuids
 from service.kernel.tables import Instant
@@ -373,6 +374,64 @@ def _entry(row: Any) -> GrantEntry:
 def _account(row: Any, key: str) -> Account:
     pairs = tuple(Identifier(*pair) for pair in row["identifiers"])
     return Account(row[key], row["family_name"], row["given_name"], pairs)
+
+
+_of_account = _g.account_id == _a.id
+_UNUSED_ACCOUNTS = (
+    select(_a.id)
+    .where(
+        exists(select(1).where(_of_account, in_force())),
+        ~exists(select(1).where(_of_account, _g.valid_from >= bind("before", Instant))),
+        ~exists(
+            select(1).where(
+                events.c.subject_id == _a.id,
+                events.c.type == "account.signed_in",
+                events.c.occurred_at >= bind("before", Instant),
+            )
+        ),
+    )
+    .order_by(_a.id)
+)
+_ended = func.least(_g.revoked_at, _g.valid_until)
+_is_closed = and_(
+    _a.created_at < bind("before", Instant),
+    ~exists(select(1).where(_of_account, or_(_ended.is_(None), _ended >= bind("before", Instant)))),
+)
+_CLOSED_ACCOUNTS = (
+    select(_a.id)
+    .where(
+        _is_closed,
+        or_(
+            *(column.is_not(None) for column in (_a.family_name, _a.given_name, _a.email)),
+            exists(select(1).where(_i.account_id == _a.id)),
+        ),
+    )
+    .order_by(_a.id)
+)
+# Locked like by who gives this person a right; it may have come before.
+_FORGET = (
+    update(accounts)
+    .where(_a.id == func.any(uuids("ids")), _is_closed)
+    .values(family_name=None, given_name=None, email=None)
+    .returning(_a.id)
+)
+_FORGET_IDENTIFIERS = delete(account_identifiers).where(_i.account_id == func.any(uuids("ids")))
+
+
+async def unused_accounts(uow: UnitOfWork, before: datetime) -> list[UUID]:
+    """Return the people with a right, none of them newer, who have not signed in since."""
+    return list((await uow.execute(_UNUSED_ACCOUNTS, {"before": before})).scalars())
+
+
+async def closed_accounts(uow: UnitOfWork, before: datetime) -> list[UUID]:
+    """Return the people whose last right ended before an instant, and who are still named."""
+    return list((await uow.execute(_CLOSED_ACCOUNTS, {"before": before})).scalars())
+
+
+async def forget(uow: UnitOfWork, account_ids: Sequence[UUID], before: datetime) -> None:
+    """Take away who these people are, unless they were given a right meanwhile."""
+    done = await uow.execute(_FORGET, {"ids": list(account_ids), "before": before})
+    await uow.execute(_FORGET_IDENTIFIERS, {"ids": list(done.scalars())})
 
 
 # Locked, so that two who give this person the same right take turns.

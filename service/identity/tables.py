@@ -65,7 +65,7 @@ account_identifiers = Table(
     Column("value", Text, primary_key=True),
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Index("ix_account_identifiers_account_id", "account_id"),
-    info={"rights": ("SELECT", "INSERT")},
+    info={"rights": ("SELECT", "INSERT", "DELETE")},
 )
 
 # Tokens of other issuers that were exchanged for one of ours: each is worth one.

@@ -43,6 +43,7 @@ from service.kernel.events import OPERATOR, Origin
 from service.kernel.ids import new_id
 
 _GRACE_HOURS = 24
+_GRANTS_AT_ONCE = 100
 
 
 class ScopeRefused(Malformed):
@@ -453,6 +454,29 @@ async def remember_use(uow: UnitOfWork, client_id: UUID) -> None:
 async def unused_clients(uow: UnitOfWork, before: datetime) -> list[UUID]:
     """Return the clients in force that did not prove themselves since an instant."""
     return await repository.unused(uow, before)
+
+
+async def unused_accounts(uow: UnitOfWork, before: datetime) -> list[UUID]:
+    """Return the people who have rights, and have not signed in since an instant."""
+    return await repository.unused_accounts(uow, before)
+
+
+async def close_account(uow: UnitOfWork, account_id: UUID) -> None:
+    """Revoke all that a person may do, with effect on the next request."""
+    wanted = {"account": account_id}
+    while found := await repository.list_grants(uow, wanted, limit=_GRANTS_AT_ONCE):
+        for grant in found:
+            await revoke_grant(uow, OPERATOR, grant.id)
+
+
+async def closed_accounts(uow: UnitOfWork, before: datetime) -> list[UUID]:
+    """Return the people whose last right ended before an instant, and who are still named."""
+    return await repository.closed_accounts(uow, before)
+
+
+async def forget(uow: UnitOfWork, account_ids: Sequence[UUID], before: datetime) -> None:
+    """Take away who these people are; their accounts and rights stay, as traces name them."""
+    await repository.forget(uow, account_ids, before)
 
 
 async def list_clients(uow: UnitOfWork) -> list[dict[str, Any]]:

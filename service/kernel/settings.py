@@ -179,7 +179,10 @@ class Settings(BaseSettings):
     retention_unused_client_months: Annotated[int, Field(ge=1)] = Field(
         12,
         description="A client that neither asks for a token nor comes with its certificate for so"
-        " long is revoked.",
+        " long is revoked; so are the rights of people who do not sign in.",
+    )
+    retention_closed_account_months: Annotated[int, Field(ge=1)] = Field(
+        12, description="Who people were is erased so long after their last right ended."
     )
     host: str = Field("127.0.0.1", description="Address that `snp serve` listens on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port of `snp serve`.")

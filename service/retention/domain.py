@@ -25,6 +25,8 @@ class Kind(StrEnum):
     CALLBACK_REFERENCES = "callback-references"
     NEED_REFERENCES = "need-references"
     CLIENTS = "clients"
+    ACCOUNTS = "accounts"
+    PEOPLE = "people"
     IDEMPOTENCY = "idempotency"
 
 
@@ -73,8 +75,8 @@ class Rule:
 def rules(settings: Settings) -> Sequence[Rule]:
     """Return every limit, in the order in which they are applied (identity-security.md, 4.5).
 
-    What a legal hold covers stays, but clients and idempotency keys, which hold nothing about a
-    patient.
+    What a legal hold covers stays, but clients, people with rights and idempotency keys, which
+    hold nothing about a patient.
     """
     identity = f"{settings.retention_identity_months} months"
     references = f"{settings.retention_reference_months} months"
@@ -96,6 +98,16 @@ def rules(settings: Settings) -> Sequence[Rule]:
             Kind.CLIENTS,
             f"{settings.retention_unused_client_months} months",
             "clients that asked for no token: revoked",
+        ),
+        Rule(
+            Kind.ACCOUNTS,
+            f"{settings.retention_unused_client_months} months",
+            "people who have not signed in: their rights are revoked",
+        ),
+        Rule(
+            Kind.PEOPLE,
+            f"{settings.retention_closed_account_months} months",
+            "names, e-mail and identifiers of people: after their last right ended",
         ),
         Rule(Kind.IDEMPOTENCY, "25 hours", "idempotency keys"),
     )

@@ -1,6 +1,6 @@
 """A retention run: what is due is erased in batches, each told in the trace."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -40,6 +40,10 @@ async def due(database: Database, wanted: Iterable[Rule]) -> list[Done]:
 async def _count(uow: UnitOfWork, rule: Rule, before: datetime) -> int:
     if rule.kind is Kind.CLIENTS:
         return len(await identity.unused_clients(uow, before))
+    if rule.kind is Kind.ACCOUNTS:
+        return len(await identity.unused_accounts(uow, before))
+    if rule.kind is Kind.PEOPLE:
+        return len(await identity.closed_accounts(uow, before))
     if rule.kind is Kind.IDEMPOTENCY:
         return await idempotency.expired(uow)
     return await repository.count(uow, rule.kind, before)
@@ -85,9 +89,22 @@ async def _erase(uow: UnitOfWork, plan: Done, after: UUID, limit: int) -> Batch:
         unused = (await identity.unused_clients(uow, before))[:limit]
         for client_id in unused:
             await identity.revoke_client(uow, client_id)
-        return Batch(unused[-1] if unused else None, len(unused))
+        return _batch_of(unused)
+    if kind is Kind.ACCOUNTS:
+        unused = (await identity.unused_accounts(uow, before))[:limit]
+        for account_id in unused:
+            await identity.close_account(uow, account_id)
+        return _batch_of(unused)
+    if kind is Kind.PEOPLE:
+        closed = (await identity.closed_accounts(uow, before))[:limit]
+        await identity.forget(uow, closed, before)
+        return _batch_of(closed)
     if kind is Kind.IDEMPOTENCY:
         return Batch(None, await idempotency.sweep(uow))
     if kind is Kind.OVERRIDE_TEXTS:
         return await repository.blank_overrides(uow, before, limit)
     return await repository.erase(uow, kind, before, after, limit)
+
+
+def _batch_of(ids: Sequence[UUID]) -> Batch:
+    return Batch(ids[-1] if ids else None, len(ids))

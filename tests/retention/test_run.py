@@ -10,6 +10,8 @@ import pytest
 import pytest_asyncio
 
 from service import retention
+from service.identity import OPERATOR, Identifier, Role, give_grant, open_account
+from service.kernel import events
 from service.kernel.settings import Settings
 from service.retention import rules
 from tests.conftest import DatabaseUrls
@@ -187,6 +189,51 @@ async def test_unused_clients_are_revoked(here: Place) -> None:
     assert refused.json()["error"] == "invalid_client"
 
 
+async def test_people_who_do_not_come_lose_their_rights_and_then_their_names(here: Place) -> None:
+    """A year without a sign-in, then a year after the last right ended."""
+    regulator = await here.world.regulator()
+    accounts = []
+    for n in (1, 2):
+        person = Identifier("urn:test:people", f"{n}{here.world.territory}")
+        async with here.database.unit_of_work() as uow:
+            account = await open_account(
+                uow, OPERATOR, identifier=person, family_name="Zzyzx", given_name="Léa", email=None
+            )
+            await give_grant(
+                uow,
+                account_id=account.id,
+                role=Role.OSNP,
+                organization_id=regulator.organization_id,
+                organization_type="sas",
+                territories=[here.world.territory],
+            )
+        accounts.append(account.id)
+    await here.later(days=300)
+    await regulator.sign_in()
+    async with here.database.unit_of_work() as uow:
+        await events.record(
+            uow, OPERATOR, "account.signed_in", accounts[0], territory=None, data={}
+        )
+    await here.later(days=370)
+    assert await here.run() == {"accounts": 1}
+    (left,) = await here.rows(
+        "SELECT account_id FROM grants WHERE revoked_at IS NULL AND role = 'osnp'"
+    )
+    assert left["account_id"] == accounts[0]
+    (told,) = await here.rows("SELECT role FROM events WHERE type = 'grant.revoked'")
+    assert told["role"] == "operator"
+    await here.later(days=640)
+    await regulator.sign_in()
+    assert await here.run() == {}
+    await here.later(days=740)
+    assert await here.due() == {"accounts": 1, "people": 1}
+    assert await here.run() == {"accounts": 1, "people": 1}
+    named = await here.rows("SELECT id FROM accounts WHERE family_name IS NOT NULL")
+    known = await here.rows("SELECT account_id FROM account_identifiers")
+    assert [row["id"] for row in named] == [row["account_id"] for row in known] == accounts[:1]
+    assert await here.run() == {}
+
+
 async def test_a_run_that_was_cut_off_goes_on(here: Place) -> None:
     regulator = await here.world.regulator()
     for _ in range(7):
@@ -244,10 +291,11 @@ def test_every_limit_is_a_setting() -> None:
             "retention_identity_months": 1,
             "retention_reference_months": 2,
             "retention_unused_client_months": 3,
+            "retention_closed_account_months": 4,
         }
     )
     kept = {rule.kept for rule in rules(shorter)}
-    assert kept == {"1 months", "2 months", "3 months", "25 hours"}
+    assert kept == {"1 months", "2 months", "3 months", "4 months", "25 hours"}
     assert {rule.kept for rule in rules(Settings.model_validate({}))} == {
         *("3 months", "60 months", "12 months", "25 hours"),
     }
