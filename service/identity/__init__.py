@@ -26,7 +26,6 @@ from service.identity.tokens import Tokens
 from service.identity.usecases import (
     NewSecret,
     certify_client,
-    close_account,
     closed_accounts,
     create_client,
     ensure_live,
@@ -69,7 +68,6 @@ __all__ = [
     "Tokens",
     "certify_client",
     "client",
-    "close_account",
     "closed_accounts",
     "create_client",
     "ensure_live",

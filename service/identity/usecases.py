@@ -43,7 +43,6 @@ from service.kernel.events import OPERATOR, Origin
 from service.kernel.ids import new_id
 
 _GRACE_HOURS = 24
-_GRANTS_AT_ONCE = 100
 
 
 class ScopeRefused(Malformed):
@@ -459,14 +458,6 @@ async def unused_clients(uow: UnitOfWork, before: datetime) -> list[UUID]:
 async def unused_accounts(uow: UnitOfWork, before: datetime) -> list[UUID]:
     """Return the people who have rights, and have not signed in since an instant."""
     return await repository.unused_accounts(uow, before)
-
-
-async def close_account(uow: UnitOfWork, account_id: UUID) -> None:
-    """Revoke all that a person may do, with effect on the next request."""
-    wanted = {"account": account_id}
-    while found := await repository.list_grants(uow, wanted, limit=_GRANTS_AT_ONCE):
-        for grant in found:
-            await revoke_grant(uow, OPERATOR, grant.id)
 
 
 async def closed_accounts(uow: UnitOfWork, before: datetime) -> list[UUID]:

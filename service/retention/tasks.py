@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service import identity
+from service import grants, identity
 from service.kernel import events, idempotency
 from service.kernel.db import Database, UnitOfWork
 from service.kernel.ids import new_id
@@ -93,7 +93,7 @@ async def _erase(uow: UnitOfWork, plan: Done, after: UUID, limit: int) -> Batch:
     if kind is Kind.ACCOUNTS:
         unused = (await identity.unused_accounts(uow, before))[:limit]
         for account_id in unused:
-            await identity.close_account(uow, account_id)
+            await grants.stop(uow, events.OPERATOR, account_id)
         return _batch_of(unused)
     if kind is Kind.PEOPLE:
         closed = (await identity.closed_accounts(uow, before))[:limit]
