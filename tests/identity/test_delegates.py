@@ -11,7 +11,7 @@ async def test_a_secretary_of_two_doctors_says_for_whom_they_act_now(hospital: D
     secretary = somebody(hospital.provider)
     for doctor in doctors:
         await hospital.grant(
-            secretary, Role.DELEGATE, organization=doctor.organization_id, type_="practice",
+            secretary, Role.DELEGATE, organization_id=doctor.organization_id, type_="practice",
             practitioner_ids=[doctor.practitioner_id],
         )  # fmt: skip
 
