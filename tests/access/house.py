@@ -29,6 +29,7 @@ from tests.identity.proofs import Proofs
 from tests.support import Caller, World, soon
 
 _TYPES = {"reg": "sas", "pro": "pharmacy", "doc": "practice", "man": "cpts"}
+_GIVERS = frozenset({Role.MANAGER, Role.ADMIN, Role.DOCTOR})
 
 
 class Proof(StrEnum):
@@ -48,7 +49,6 @@ class Standing:
     caller: Caller
     headers: str
     proof: Proof = Proof.SECRET
-    says_who: bool = False  # its software asserts who is acting
 
 
 @dataclass
@@ -70,7 +70,7 @@ async def build(world: World) -> House:
     """Build it through the API; everybody signs in with a secret."""
     far = await World(world.database, world.http).begin()
     standings = [
-        await _saying_who(standing)
+        standing
         for distance in DISTANCES
         for standing in await _standings(far if distance == "far" else world, distance)
     ]
@@ -92,17 +92,10 @@ async def _standings(world: World, distance: str) -> list[Standing]:
                 role, organization, kind, practitioner_ids=[practitioner] if practitioner else []
             )
             caller.practitioner_id, caller.location_id = practitioner, place
+            if role in _GIVERS:  # who gives rights says who they are
+                await caller.sign_in(user_system="urn:x", user_id=distance)
             found.append(Standing(group, distance, caller, _bearer(caller)))
     return found
-
-
-async def _saying_who(standing: Standing) -> Standing:
-    """Let the software of who gives rights say who it is: nobody else gives any."""
-    caller = standing.caller
-    if caller.role not in {Role.MANAGER, Role.ADMIN, Role.DOCTOR}:
-        return standing
-    await caller.sign_in(user_system="urn:x", user_id=standing.distance)
-    return replace(standing, headers=_bearer(caller), says_who=True)
 
 
 def _bearer(caller: Caller) -> str:
@@ -115,7 +108,10 @@ def _bearer(caller: Caller) -> str:
 async def proven_otherwise(
     standings: Sequence[Standing], proofs: Proofs, desk: Desk
 ) -> list[Standing]:
-    """Return callers in the place of others: software by its certificate, people by an issuer."""
+    """Return callers in the place of others: software by its certificate, people by an issuer.
+
+    The desk asks the server from `PROXY`.
+    """
     return [
         twin
         for standing in standings
@@ -124,7 +120,7 @@ async def proven_otherwise(
 
 
 async def _certified(like: Standing, proofs: Proofs, desk: Desk) -> Standing:
-    """Return software that shows a certificate, and no token."""
+    """Return software that shows a certificate; and no token, unless it must say who gives."""
     of = like.caller
     caller = await World(desk.database, of.http, territory=of.territory).caller(
         of.role,
@@ -133,10 +129,22 @@ async def _certified(like: Standing, proofs: Proofs, desk: Desk) -> Standing:
         practitioner_ids=_acts_for(of),
         sign_in=False,
     )
-    header = await proofs.certify(desk.database, caller.secret.client_id)
-    return replace(
-        like, caller=caller, headers=f"{header}\r\n", proof=Proof.CERTIFICATE, says_who=False
-    )
+    headers = await proofs.certify(desk.database, caller.secret.client_id)
+    if of.role in _GIVERS:
+        caller.token = await _token(caller.secret.client_id, headers, like.distance, desk.http)
+        headers += _bearer(caller)
+    return replace(like, caller=caller, headers=headers, proof=Proof.CERTIFICATE)
+
+
+async def _token(client_id: UUID, header: str, who: str, http: httpx.AsyncClient) -> str:
+    """Return a token of software that shows a certificate, and says who works with it."""
+    name, _, value = header.strip().partition(": ")
+    said = {"client_id": str(client_id), "user_system": "urn:x", "user_id": who}
+    form = {"grant_type": "client_credentials", **said}
+    answer = await http.post("/oauth/token", data=form, headers={name: value})
+    assert answer.status_code == 200, answer.text
+    token: str = answer.json()["access_token"]
+    return token
 
 
 async def _person(like: Standing, desk: Desk) -> Standing:
@@ -151,7 +159,7 @@ async def _person(like: Standing, desk: Desk) -> Standing:
         practitioner_ids=_acts_for(of),
     )
     caller = await here.caller(desk.provider.token(sub=person.value), of.role)
-    return replace(like, caller=caller, headers=_bearer(caller), proof=Proof.PERSON, says_who=False)
+    return replace(like, caller=caller, headers=_bearer(caller), proof=Proof.PERSON)
 
 
 def _acts_for(caller: Caller) -> list[UUID]:
@@ -162,10 +170,12 @@ def _acts_for(caller: Caller) -> list[UUID]:
 
 
 async def ended(world: World, proofs: Proofs, http: httpx.AsyncClient) -> dict[str, list[Standing]]:
-    """Return callers whose right ended while their token lives, by how it did."""
+    """Return callers whose right ended while their token lives, by how it did; once a server."""
     found = {}
     for how, end in _ENDS.items():
-        desk = await proofs.desk(world, http)
+        desk = proofs.desk(world, http)
+        if end is _revoke_software:
+            desk = replace(desk, software=proofs.doomed)
         by_secret = await _standings(world, "own")
         found[how] = [*by_secret, *await proven_otherwise(by_secret, proofs, desk)]
         async with world.database.unit_of_work() as uow:

@@ -65,8 +65,6 @@ class Row:
     path: Mapping[str, str] = field(default_factory=dict)
     query: Mapping[str, str] = field(default_factory=dict)
     body: Any = None
-    # Somebody acts, not software: a certificate, which says of nobody, is not enough.
-    by_somebody: bool = False
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -111,15 +109,15 @@ MATRIX = (
         query={"role": "delegate"},
     ),
     Row(
-        "grants.give", GIVE, "adm", (422,), 403, by_somebody=True,
+        "grants.give", GIVE, "adm", (422,), 403,
         body={**_RIGHT, "role": "professional", "organization_id": "{organization}"},
     ),
     Row(
-        "grants.give", GIVE, "man.own adm", (422,), 403, by_somebody=True,
+        "grants.give", GIVE, "man.own adm", (422,), 403,
         body={**_RIGHT, "role": "professional", "organization_id": "{community}"},
     ),
     Row(
-        "grants.give", GIVE, "doc.own", (422,), 403, by_somebody=True,
+        "grants.give", GIVE, "doc.own", (422,), 403,
         body={
             **_RIGHT, "role": "delegate", "organization_id": "{organization}",
             "practitioner_ids": ["{practitioner}"],

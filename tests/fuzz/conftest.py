@@ -58,7 +58,7 @@ async def target(
         for kind, over in (await _things_that_are_over(house)).items():
             things[kind].append(over)
     folder = tmp_path_factory.mktemp("nonsense")
-    with proofs(folder) as proving:
+    async with proofs(folder, app.state.database) as proving:
         settings = {
             "SNP_DATABASE_URL": database_urls.app,
             "SNP_KEYS": keys.model_dump_json(),
@@ -73,9 +73,8 @@ async def target(
             process.wait_until(lambda started: address(started) is not None)
             url = httpx.URL(str(address(process)))
             own = [standing for standing in house.standings if standing.distance == "own"]
-            async with httpx.AsyncClient(base_url=url, trust_env=False) as client:
-                desk = await proving.desk(world, client)
-                others = await proven_otherwise(own, proving, desk)
+            async with proving.at(url) as client:
+                others = await proven_otherwise(own, proving, proving.desk(world, client))
             secret = own[0].caller.secret
             texts: dict[str, list[str]] = {
                 "grant_type": ["client_credentials", EXCHANGE],

@@ -99,15 +99,15 @@ class Request:
 class Fuzzer:
     """Makes requests; the same seed makes the same ones.
 
-    `callers` are headers of those who may call an operation, and under "" of all of them. `things`
-    are ids that exist, by name; `texts` what else some members must hold to get anywhere.
+    `callers` are the headers of those who may call an operation, and under "" of all of them.
+    `things` are ids that exist, by name; `texts` what else some members must hold to get anywhere.
     """
 
     def __init__(
         self,
         seed: int,
         document: Mapping[str, Any],
-        callers: Mapping[str, Sequence[Header]],
+        callers: Mapping[str, Sequence[Sequence[Header]]],
         things: Mapping[str, Sequence[str]],
         texts: Mapping[str, Sequence[str]],
     ) -> None:
@@ -134,9 +134,7 @@ class Fuzzer:
         """Return the next request."""
         method, path, operation = self._random.choice(self._operations)
         made = Request(method, self._path(path), self._query(operation))
-        made.headers.append(
-            self._one(self._callers[self._one((operation["operationId"],) * 9 + ("",))])
-        )
+        made.headers += self._one(self._callers[self._one((operation["operationId"],) * 9 + ("",))])
         if self._random.random() < 0.2 and _takes_versions(operation):
             made.headers.append((b"If-Match", b'"999"'))
         content = operation.get("requestBody", {}).get("content", {})

@@ -48,9 +48,9 @@ def _wrong(request: bytes, answer: Answer) -> str | None:
     return None if "code" in body or "error" in body else "a refusal that is no problem"
 
 
-def _header(standing: Standing) -> Header:
-    name, _, value = standing.headers.strip().encode().partition(b": ")
-    return name, value
+def _head(standing: Standing) -> list[Header]:
+    lines = (line.partition(b": ") for line in standing.headers.encode().splitlines())
+    return [(name, value) for name, _, value in lines]
 
 
 def _defects(target: Target) -> list[str]:
@@ -63,10 +63,10 @@ def _shown(request: Request, answer: Answer) -> str:
 
 
 async def test_nonsense_is_no_fault_of_ours_and_is_not_repeated(target: Target) -> None:
-    everybody = [_header(standing) for standing in target.standings]
+    everybody = [_head(standing) for standing in target.standings]
     callers = {
         operation["operationId"]: [
-            _header(standing)
+            _head(standing)
             for standing in target.standings
             if standing.distance == "own" and may(standing.caller.role, operation["operationId"])
         ]

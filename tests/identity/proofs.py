@@ -1,18 +1,16 @@
 """What proves callers to a server process, beside secrets: an issuer, and certificates."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 from uuid import UUID
 
 import httpx
-from sqlalchemy import update
 
-from service.identity import certify_client, create_client
-from service.identity.tables import clients
+from service.identity import NewSecret, certify_client, create_client
 from service.kernel.db import Database
 from service.kernel.ids import new_id
 from tests.identity import tls_proxy
@@ -22,17 +20,19 @@ from tests.identity.provider import AUDIENCE, SOFTWARE, Provider, provider
 from tests.support import World
 
 PROXY = tls_proxy.ADDRESS
-_DESKS = 8
 
 
 @dataclass(frozen=True)
 class Proofs:
-    """An issuer that is up, and an authority whose certificates a proxy at `PROXY` gives on."""
+    """An issuer that is up, and an authority whose certificates a proxy at `PROXY` gives on.
+
+    The issuer's people come with `software`, or with `doomed`, which a test may revoke.
+    """
 
     provider: Provider
     authority: Authority
-    # Of the software that people sign in with: the server is told before it is made.
-    _software: list[UUID] = field(default_factory=lambda: [new_id() for _ in range(_DESKS)])
+    software: NewSecret
+    doomed: NewSecret
 
     @property
     def settings(self) -> dict[str, str]:
@@ -41,7 +41,7 @@ class Proofs:
             "name": "hospital",
             "issuer": self.provider.issuer,
             "audience": [AUDIENCE],
-            "software": {SOFTWARE: [str(client_id) for client_id in self._software]},
+            "software": {SOFTWARE: [str(one.client_id) for one in (self.software, self.doomed)]},
             "territories": ["*"],
         }
         return {
@@ -50,10 +50,16 @@ class Proofs:
             "SNP_CERTIFICATE_HEADER": tls_proxy.HEADER,
         }
 
-    async def certify(self, database: Database, client_id: UUID) -> str:
-        """Let a client prove itself by a certificate of its own; returns the header that shows it.
+    @staticmethod
+    def at(url: httpx.URL | str) -> httpx.AsyncClient:
+        """Return a client of a server that asks as the trusted proxy does."""
+        transport = httpx.AsyncHTTPTransport(local_address=PROXY)
+        return httpx.AsyncClient(base_url=url, transport=transport)
 
-        The header says so only when it comes from `PROXY`.
+    async def certify(self, database: Database, client_id: UUID) -> str:
+        """Let a client prove itself by a certificate of its own; returns the line that shows it.
+
+        The line is a header, and worth something from `PROXY` only.
         """
         structure = f"OU={new_id().hex},O=ANS"
         async with database.unit_of_work() as uow:
@@ -61,24 +67,20 @@ class Proofs:
         return self.shown(f"CN=x,{structure}")
 
     def shown(self, subject: str) -> str:
-        """Return the header that shows a certificate of some subject."""
+        """Return the line of a head that shows a certificate of some subject."""
         signed = self.authority.certificate(new_id().hex, subject).read_text()
         certificate = signed[signed.index("-----BEGIN CERTIFICATE-----") :]
-        return f"{tls_proxy.HEADER}: {quote(certificate)}"
+        return f"{tls_proxy.HEADER}: {quote(certificate)}\r\n"
 
-    async def desk(self, world: World, http: httpx.AsyncClient) -> Desk:
+    def desk(self, world: World, http: httpx.AsyncClient) -> Desk:
         """Return where people of a territory sign in at the server that `http` asks."""
-        client_id = self._software.pop()
-        async with world.database.unit_of_work() as uow:
-            made = await create_client(uow, name="LRM")
-            renamed = update(clients).where(clients.c.id == made.client_id).values(id=client_id)
-            await uow.execute(renamed)
-        software = replace(made, client_id=client_id)
-        return Desk(http, world.database, self.provider, software, world)
+        return Desk(http, world.database, self.provider, self.software, world)
 
 
-@contextmanager
-def proofs(folder: Path) -> Iterator[Proofs]:
+@asynccontextmanager
+async def proofs(folder: Path, database: Database) -> AsyncIterator[Proofs]:
     """The issuer is gone when the block ends."""
+    async with database.unit_of_work() as uow:
+        software, doomed = [await create_client(uow, name=name) for name in ("LRM", "Doomed")]
     with provider(folder) as issuer:
-        yield Proofs(issuer, Authority(folder))
+        yield Proofs(issuer, Authority(folder), software, doomed)

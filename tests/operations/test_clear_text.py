@@ -15,6 +15,7 @@ from datetime import timedelta
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from zipfile import ZipFile
 
 import asyncpg
@@ -22,6 +23,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from service.identity import Role
 from service.kernel import embedded
 from service.kernel.crypto import Keys, Vault
 from service.kernel.db import Database
@@ -30,6 +32,8 @@ from service.kernel.migrations import upgrade
 from service.kernel.settings import Settings
 from tests.conftest import address
 from tests.demo.processes import snp
+from tests.identity.people import somebody
+from tests.identity.proofs import Proofs, proofs
 from tests.operations.hunt import found_in, found_in_files
 from tests.support import Caller, World, soon
 
@@ -116,18 +120,20 @@ async def test_nobody_stands_anywhere_in_clear(
     heard = Heard()
     settings = Settings.model_validate({"database_url": SecretStr(databases.app_url)})
     database = Database(databases.app_url, settings, Vault(keys))
-    with snp(tmp_path / "served", "serve", "--port", "0", **served) as server:
-        server.wait_until(lambda process: address(process) is not None)
-        async with httpx.AsyncClient(
-            base_url=address(server) or "",
-            timeout=30,
-            event_hooks={"response": [heard.hear]},
-        ) as http:
-            await _live_through_everything(await World(database, http).begin())
-        log = server.output + server.errors
+    issuer = tmp_path / "issuer"
+    issuer.mkdir()
+    async with proofs(issuer, database) as proving:
+        believing = {**served, **proving.settings}
+        with snp(tmp_path / "served", "serve", "--port", "0", **believing) as server:
+            server.wait_until(lambda process: address(process) is not None)
+            async with proving.at(address(server) or "") as http:
+                http.timeout = httpx.Timeout(30)
+                http.event_hooks = {"response": [heard.hear]}
+                await _live_through_everything(await World(database, http).begin(), proving)
+            log = server.output + server.errors
     await database.dispose()
 
-    assert heard.statuses >= {200, 201, 204, 400, 404, 405, 409, 412, 413, 415, 422}
+    assert heard.statuses >= {200, 201, 204, 400, 401, 403, 404, 405, 409, 412, 413, 415, 422}
     assert found_in(b"\n".join(heard.answers), SECRETS) == set()
     assert "/v1/patient-files/{file_id}" in log
     assert found_in(log.encode(), SECRETS) == set()
@@ -159,7 +165,7 @@ def _dump(owner_url: str) -> bytes:
     return done.stdout
 
 
-async def _live_through_everything(world: World) -> None:
+async def _live_through_everything(world: World, proving: Proofs) -> None:
     doctor, other, regulator = (
         await world.doctor(),
         await world.doctor(),
@@ -176,10 +182,85 @@ async def _live_through_everything(world: World) -> None:
     await _refusals(regulator, doctor, file, booking)
     await _needs_and_absences(regulator, doctor)
     await _figures(world, manager)
-    held = {"patient_file_id": file, "reason": TEXT}
-    assert (await regulator.post("/v1/legal-holds", held, key="h1")).status_code == 201
-    exported = await regulator.get(f"/v1/patient-files/{file}/export")
+    await _rights_and_traces(world, proving, manager, file)
+    await _holds_and_export(regulator, file)
+
+
+async def _rights_and_traces(world: World, proving: Proofs, manager: Caller, file_id: str) -> None:
+    """A person and a certificate break the glass; who keeps the territory looks at the traces."""
+    desk = proving.desk(world, world.http)
+    person, organization = somebody(proving.provider), await world.organization("sas")
+    grant = await desk.grant(person, Role.REGULATOR, "sas", organization)
+    proven = await desk.caller(proving.provider.token(sub=person.value), Role.REGULATOR)
+    software = await world.caller(Role.REGULATOR, organization, "sas", sign_in=False)
+    shown = await proving.certify(world.database, software.secret.client_id)
+    name, _, value = shown.strip().partition(": ")
+    wanted = {"phone": WHO["phone"], "reason": "vital_emergency"}
+    path = "/v1/patient-files/break-glass"
+    opened = [
+        await proven.post(path, wanted),
+        await world.http.post(path, json=wanted, headers={name: value}),
+    ]
+    for answer in opened:
+        assert file_id in [one["id"] for one in answer.json()["items"]], answer.text
+    told = [
+        await manager.get("/v1/audit-events", params={"patient": file_id}),
+        await manager.get("/v1/audit-events", params={"break_glass": "true"}),
+        await manager.get("/v1/grants"),
+    ]
+    for answer in told:
+        assert answer.status_code == 200, answer.text
+        assert found_in(answer.content, SECRETS) == set()
+    assert "vital_emergency" in told[0].text
+    assert str(grant) in told[2].text
+    given = {
+        "person": {"system": "rpps", "value": "10005681340", "family_name": "Épreuve"},
+        "role": "regulator",
+        "organization_id": str(organization),
+    }
+    misused: list[tuple[str, str, dict[str, Any]]] = [
+        ("POST", "/v1/grants", {"json": {**given, "role": TEXT}}),
+        ("POST", "/v1/grants", {"json": {**given, "person": WHO}}),
+        ("POST", "/v1/grants", {"json": {**given, "person": {"system": "rpps", "value": TEXT}}}),
+        ("GET", "/v1/grants", {"params": {"role": WHO["family_name"]}}),
+        ("DELETE", f"/v1/grants/{WHO['family_name']}", {}),
+        ("GET", "/v1/audit-events", {"params": {"patient": WHO["family_name"]}}),
+        ("GET", "/v1/audit-events", {"params": {"cursor": TEXT}}),
+        ("POST", "/v1/legal-holds", {"json": {"reason": TEXT, "case_id": None}}),
+        ("POST", "/v1/legal-holds", {"json": {"reason": TEXT, "patient_file_id": TEXT}}),
+        ("DELETE", f"/v1/legal-holds/{WHO['phone']}", {}),
+        ("POST", path, {"json": {**wanted, "reason": TEXT}}),
+    ]
+    for method, where, what in misused:
+        answer = await manager.request(method, where, **what)
+        assert 400 <= answer.status_code < 500, (method, where, answer.status_code)
+    refused = [
+        await proven.post(path, {**wanted, "reason": TEXT}),
+        await proven.get(f"/v1/patient-files/{WHO['family_name']}/accesses"),
+        await desk.exchange(TEXT),
+        await world.http.get("/v1/me", headers={name: quote(TEXT)}),
+    ]
+    phone = WHO["phone"].replace("+", r"\+")  # RFC 4514
+    subject = proving.shown(f"CN={WHO['family_name']},OU={phone},O=ANS").strip()
+    refused.append(await world.http.get("/v1/me", headers={name: subject.partition(": ")[2]}))
+    for answer in refused:
+        assert 400 <= answer.status_code < 500, answer.text
+
+
+async def _holds_and_export(regulator: Caller, file_id: str) -> None:
+    held = {"patient_file_id": file_id, "reason": TEXT}
+    hold = await regulator.post("/v1/legal-holds", held, key="h1")
+    assert hold.status_code == 201, hold.text
+    assert (await regulator.post("/v1/legal-holds", held, key="h1")).json() == hold.json()
+    assert (await regulator.get("/v1/legal-holds")).status_code == 200
+    path = f"/v1/patient-files/{file_id}"
+    exported = await regulator.get(f"{path}/export")
     assert WHO["family_name"] in exported.text  # what is hunted was really there
+    for media in ("application/json", "text/csv"):
+        accesses = await regulator.get(f"{path}/accesses", headers={"Accept": media})
+        assert accesses.status_code == 200, accesses.text
+        assert found_in(accesses.content, SECRETS) == set()
+    assert (await regulator.delete(f"/v1/legal-holds/{hold.json()['id']}")).status_code == 200
 
 
 async def _files(regulator: Caller) -> str:
