@@ -296,13 +296,13 @@ class Actor:
         )
 
     @property
-    def somebody(self) -> tuple[UUID, object]:
+    def somebody(self) -> tuple[str, object]:
         """Return what tells one caller from another: the right, and who works with the software.
 
         The person by number; without one, by all that is said of them.
         """
         said = self.person or {}
-        return self.grant_id, (said.get("system"), said["id"]) if "id" in said else said
+        return str(self.grant_id), (said.get("system"), said["id"]) if "id" in said else said
 
     def named(self) -> dict[str, object]:
         """Return who acts, as stored beside a call or a booking."""

@@ -112,12 +112,13 @@ async def _known(request: Request) -> Actor:
             nobody = (network(request.scope), certificate.thumbprint)
             state.address_limit.check(nobody)
             state.client_limit.spend(certificate.thumbprint, request.scope)
-            return await _certified(request, certificate)
+            actor = await _certified(request, certificate)
+        else:
+            state.client_limit.spend(actor.client_id, request.scope)
     except Unauthenticated:
         state.address_limit.spend(nobody, request.scope)
         raise
     structlog.contextvars.bind_contextvars(client_id=str(actor.client_id))
-    state.client_limit.spend(actor.client_id, request.scope)
     return actor
 
 

@@ -17,6 +17,7 @@ from service.audit import reference as labels
 from service.directory import phone_number, reference, rpps_number
 from service.identity import ASSERTED
 from service.kernel import clock
+from service.kernel.crypto import normalised
 from service.kernel.http.shapes import Answer, Body, local
 from service.patients.domain import (
     Accesses,
@@ -186,6 +187,10 @@ class _Search(Body):
         if (self.family_name is None) != (self.birth_date is None):
             raise PydanticCustomError(
                 "name_and_birth_date", "A family name is searched with a birth date."
+            )
+        if self.family_name is not None and not normalised(self.family_name):
+            raise PydanticCustomError(
+                "name_without_letters", "A name is searched by its letters and digits: it has none."
             )
         wanted = self.wanted()
         ways = (wanted.family_name, wanted.phone, wanted.case_id, wanted.ins, wanted.file_id)

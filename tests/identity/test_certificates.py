@@ -39,7 +39,7 @@ from tests.demo.processes import snp
 from tests.identity import tls_proxy
 from tests.identity.authority import Authority
 from tests.identity.people import MakeSettings
-from tests.support import World, problem
+from tests.support import World, patient, problem
 
 OU = "318751275100020"
 
@@ -96,12 +96,16 @@ class Software:
 @pytest_asyncio.fixture
 async def software(world: World) -> Software:
     """Software that signs in with any certificate of its structure, whatever the CN."""
+    return await _software(world, Role.SAS_PLATFORM)
+
+
+async def _software(world: World, role: Role) -> Software:
     async with world.database.unit_of_work() as uow:
         secret = await create_client(uow, name="SAS")
         await give_grant(
             uow,
             client_id=secret.client_id,
-            role=Role.SAS_PLATFORM,
+            role=role,
             organization_id=await world.organization("sas"),
             organization_type="sas",
             territories=[world.territory],
@@ -374,6 +378,19 @@ async def test_who_only_shows_a_certificate_is_not_unused(
     assert answer.status_code == 200, answer.text
     async with behind.database.unit_of_work() as uow:
         assert client_id not in await unused_clients(uow, long_ago + timedelta(days=1))
+
+
+async def test_who_only_shows_a_certificate_may_send_idempotency_keys(
+    authority: Authority, behind: Behind, world: World
+) -> None:
+    software = await _software(world, Role.REGULATOR)
+    headers = showing(authority, f"CN=one,{software.subject}") | {"Idempotency-Key": "once"}
+    body = patient()
+    made = [
+        await behind.http.post("/v1/patient-files", headers=headers, json=body) for _ in range(2)
+    ]
+    assert [answer.status_code for answer in made] == [201, 201], made[0].text
+    assert made[0].json()["id"] == made[1].json()["id"]
 
 
 async def test_a_limit_is_looked_at_before_a_certificate_is_looked_up(

@@ -169,6 +169,15 @@ async def test_a_search_is_exact_and_says_why(world: World, asked: dict[str, str
     assert problem(without, 422, "invalid")["errors"][0]["pointer"] == "#/purpose"
 
 
+@pytest.mark.parametrize("why", [{"purpose": "care"}, {"reason": "vital_emergency"}])
+async def test_a_name_without_a_letter_is_no_name(world: World, why: dict[str, str]) -> None:
+    regulator = await world.regulator()
+    path = "search" if "purpose" in why else "break-glass"
+    wanted = {"family_name": "[]", "birth_date": "1980-01-01", **why}
+    refused = await regulator.post(f"/v1/patient-files/{path}", wanted)
+    assert problem(refused, 422, "invalid")["errors"][0]["code"] == "name-without-letters"
+
+
 async def test_at_most_twenty_are_found(world: World) -> None:
     regulator = await world.regulator()
     for _ in range(22):
