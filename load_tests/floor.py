@@ -37,7 +37,7 @@ WITH taken AS (
                              name_birth_index, phone_index, patient_key, sex, commune, case_id)
   SELECT $2, $4::uuid, territory, $5, ARRAY[$4::uuid], ARRAY[practitioner_id], $6, $6, $6, $6,
          $7, $7, $7, 'F', '36044', $8
-  FROM taken RETURNING id
+  FROM taken
 ), hold_used AS (
   UPDATE holds SET ended_at = snp_now() FROM taken
   WHERE holds.id = $12 AND holds.slot_id = taken.id RETURNING holds.id
