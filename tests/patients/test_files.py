@@ -237,7 +237,7 @@ _TARGETS = ("/v1/patient-files", "/v1/calls", "/v1/bookings", "/v1/unmet-needs",
 async def test_a_case_id_is_no_place_for_a_name(world: World, path: str) -> None:
     """It is kept in clear: of the form that ids have, and never told back."""
     regulator = await world.regulator()
-    for name in ("Jean Zzyzx", "ZZYZX", "Zzyzx-Léa-1", "zzyzx 1", "", "x1" * 51):
+    for name in ("Jean Zzyzx", "Zzyzx-Léa-1", "zzyzx 1", "", "x1" * 51):
         body = problem(await regulator.post(path, {"case_id": name}), 422, "invalid")
         assert "#/case_id" in {error["pointer"] for error in body["errors"]}, name
         assert "zzyzx" not in str(body).lower()
@@ -245,5 +245,6 @@ async def test_a_case_id_is_no_place_for_a_name(world: World, path: str) -> None
 
 async def test_a_case_id_may_be_that_of_the_hub(world: World) -> None:
     regulator = await world.regulator()
-    for case_id in ("fr.health.samu770.DRFR157702400400055", "LRM-123", "2026/11:4_2", "7" * 100):
+    hub = "fr.health.samu770.DRFR157702400400055"
+    for case_id in (hub, "LRM-123", "2026/11:4_2", "7" * 100, "faceddeadbee", "T3p#A+/=="):
         assert (await opened(regulator, case_id=case_id))["case_id"] == case_id
