@@ -17,9 +17,10 @@ import pytest_asyncio
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from service.kernel import embedded
+from service.kernel import embedded, logs
 from service.kernel.crypto import Keys, Vault
 from service.kernel.db import Database
+from service.kernel.http import middleware, problems
 from service.kernel.ids import new_id
 from service.kernel.migrations import upgrade
 from service.kernel.settings import Settings
@@ -175,6 +176,14 @@ def make_settings(keys: Keys) -> Callable[..., Settings]:
         return Settings.model_validate(values)
 
     return make
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _quiet(make_settings: Callable[..., Settings]) -> None:
+    """Bind the loggers of requests, before a command in this process sets another level."""
+    logs.configure(make_settings("postgresql://nowhere"))
+    for module in (middleware, problems):
+        vars(module)["log"].bind()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
