@@ -179,9 +179,9 @@ def make_settings(keys: Keys) -> Callable[..., Settings]:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _quiet(make_settings: Callable[..., Settings]) -> None:
+def _quiet() -> None:
     """Bind the loggers of requests, before a command in this process sets another level."""
-    logs.configure(make_settings("postgresql://nowhere"))
+    logs.configure(Settings.model_validate({"log_level": "ERROR"}))
     for module in (middleware, problems):
         vars(module)["log"].bind()
 
