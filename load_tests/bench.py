@@ -344,8 +344,8 @@ def _checkout(revision: str) -> Iterator[Path]:
 
 
 def _git(*arguments: str) -> None:
-    # Fixed orders and a commit that the operator names; whichever git there is.
-    subprocess.run(["git", *arguments], cwd=ROOT, check=True)  # noqa: S603, S607  see above
+    order = ["git", *arguments]
+    subprocess.run(order, cwd=ROOT, check=True)  # noqa: S603  orders of our own, to whichever git there is
 
 
 def main() -> None:

@@ -149,7 +149,7 @@ def health(host: Host = None, port: Port = None) -> None:
         raise Refused(f"No server answers on {here} port {connection.port} ({error}).") from error
     finally:
         connection.close()
-    if status != 200:  # noqa: PLR2004
+    if status != 200:  # noqa: PLR2004  HTTP's OK
         raise Refused(f"The server on {here} port {connection.port} answers {status}.")
 
 

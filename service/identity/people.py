@@ -188,7 +188,7 @@ def _idnps(value: str) -> Identifier | None:
         return _rpps(value) if re.fullmatch(r"8[0-9]{11}", value) else None
     known = r"0[0-9A-Z]{9}|3[0-9A-Z]{9}/[0-9A-Za-z]{1,20}|[1456][0-9A-Z]+/[0-9A-Za-z]+"
     shaped = re.fullmatch(rf"{known}|[A-Z][0-9A-Za-z._/-]{{4,}}", value)
-    return Identifier(IDNPS, value) if shaped and len(value) <= 64 else None  # noqa: PLR2004
+    return Identifier(IDNPS, value) if shaped and len(value) <= 64 else None  # noqa: PLR2004  no id is longer
 
 
 def _sas(value: str) -> Identifier | None:

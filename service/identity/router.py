@@ -36,7 +36,7 @@ router = APIRouter(prefix="/v1", tags=["identity"], route_class=Guarded)
 
 _CREDENTIALS = "client_credentials"
 _EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
-_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105
+_ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105  a name, no token
 _SUBJECT_TYPES = (_ACCESS_TOKEN, "urn:ietf:params:oauth:token-type:jwt")
 
 

@@ -173,11 +173,11 @@ def install(app: FastAPI) -> None:
         return render(request, refusal)
 
     async def invalid(request: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)  # noqa: S101
+        assert isinstance(error, RequestValidationError)  # noqa: S101  for the type checker
         return render(request, _validation(error))
 
     async def http(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)  # noqa: S101
+        assert isinstance(error, HTTPException)  # noqa: S101  for the type checker
         refusal = _FRAMEWORK.get(error.status_code)
         if refusal is not None:
             return render(request, refusal())
