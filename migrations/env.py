@@ -19,7 +19,12 @@ ischema_names["xid8"] = Xid8  # so that a database read back compares with the m
 
 
 def _run(connection: Connection) -> None:
-    context.configure(connection=connection, target_metadata=metadata, compare_server_default=True)
+    context.configure(
+        connection=connection,
+        target_metadata=metadata,
+        compare_server_default=True,
+        include_name=lambda name, _kind, _parents: not (name or "").startswith("procrastinate_"),
+    )
     with context.begin_transaction():
         connection.execute(text("SELECT set_config('lock_timeout', '5s', true)"))
         connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
@@ -27,7 +32,8 @@ def _run(connection: Connection) -> None:
         if context.config.attributes.get("grants"):
             # What was revoked, or not restored, comes back; what is there stays as it is.
             schema = f"GRANT USAGE ON SCHEMA public TO {APP_ROLE}"
-            for statement in (schema, *grants(rights(metadata), APP_ROLE)):
+            numbers = f"GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO {APP_ROLE}"
+            for statement in (schema, numbers, *grants(rights(metadata), APP_ROLE)):
                 connection.execute(text(statement))
             # After a restore on another server, traces go on with higher numbers than they have.
             connection.execute(text("SELECT snp_continue_xacts()"))

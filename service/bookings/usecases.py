@@ -323,6 +323,7 @@ async def reschedule(
         moved,
         from_slot_id=str(old_slot_id),
         from_practitioner_id=booking.practitioner_id and str(booking.practitioner_id),
+        from_practitioner_organization_id=str(booking.practitioner_organization_id),
         from_starts_at=booking.starts_at.isoformat(),
     )
     return moved

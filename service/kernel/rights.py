@@ -11,6 +11,8 @@ from typing import NamedTuple
 from sqlalchemy import MetaData
 
 RIGHTS = ("SELECT", "INSERT", "UPDATE")
+# Tables of the library of jobs (`kernel.jobs`), which are in no model of ours.
+_JOBS = tuple(f"procrastinate_{name}" for name in ("jobs", "events", "periodic_defers", "workers"))
 
 
 class Right(NamedTuple):
@@ -24,6 +26,9 @@ class Right(NamedTuple):
 def rights(metadata: MetaData) -> Iterator[Right]:
     """Yield every right that the application needs, and no other one."""
     yield Right("alembic_version", "SELECT")
+    for name in _JOBS:
+        for privilege in (*RIGHTS, "DELETE"):
+            yield Right(name, privilege)
     for table in metadata.sorted_tables:
         for privilege in table.info.get("rights", RIGHTS):
             yield Right(table.name, privilege)

@@ -23,12 +23,13 @@ from service.slots.domain import (
     SlotTaken,
     SlotWalkIn,
     SlotWithdrawn,
+    Standing,
     Visibility,
     inactive,
     visibility_warnings,
 )
 from service.slots.listings import Listings
-from service.slots.repository import count_open, left_behind
+from service.slots.repository import count_open, left_behind, standing
 from service.slots.schemas import Extra, Ids, Labels, Modes, Note, Seats, Types, VisibilityWarning
 from service.slots.usecases import (
     amend_free,
@@ -71,6 +72,7 @@ __all__ = [
     "SlotTaken",
     "SlotWalkIn",
     "SlotWithdrawn",
+    "Standing",
     "Types",
     "Visibility",
     "VisibilityWarning",
@@ -90,6 +92,7 @@ __all__ = [
     "parts",
     "publish",
     "publish_checked",
+    "standing",
     "take_back",
     "visibility_warnings",
     "why_not",

@@ -56,6 +56,19 @@ def state_of(*, withdrawn: bool, started: bool, remaining: int) -> SlotState:
     return SlotState.OPEN if remaining > 0 else SlotState.FULL
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A slot as it stands now, for whoever is told of a change: whose, for whom, what is left."""
+
+    id: UUID
+    territory: str
+    practitioner_id: UUID | None
+    organization_id: UUID
+    audience: Mapping[str, Any]  # as events keep it
+    state: SlotState
+    remaining: int
+
+
 class SlotNotFound(NotFound):
     """No such slot, or not for this caller: told in the same words."""
 

@@ -600,6 +600,7 @@ def _withdrawn(row: Any, **why: object) -> dict[str, Any]:
         "territory": row.territory,
         "data": {
             "practitioner_id": row.practitioner_id and str(row.practitioner_id),
+            "organization_id": str(row.organization_id),
             "starts_at": row.starts_at.isoformat(),
             **why,
         },

@@ -18,7 +18,7 @@ from service.slots.repository.publishing import (
     step_aside,
     withdraw,
 )
-from service.slots.repository.reading import agenda, find, find_with_grant, own, who_can
+from service.slots.repository.reading import agenda, find, find_with_grant, own, standing, who_can
 from service.slots.repository.searching import Search, count_open, search
 from service.slots.repository.seen import add_listings, changes, listed
 from service.slots.repository.together import (
@@ -59,6 +59,7 @@ __all__ = [
     "place_hold",
     "release_hold",
     "search",
+    "standing",
     "step_aside",
     "take_back",
     "take_turns",

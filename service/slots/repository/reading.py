@@ -1,6 +1,6 @@
 """A slot as somebody reads it: by id, of the own side, of an agenda."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from functools import cache
 from typing import Any
@@ -23,7 +23,7 @@ from service.kernel.prepared import Prepared, Row
 from service.kernel.sql import bind, snp_now, uuids
 from service.kernel.tables import Instant
 from service.slots import parts
-from service.slots.domain import Admitted, Audience, Slot
+from service.slots.domain import Admitted, Audience, Slot, Standing, state_of
 from service.slots.tables import holds, slots
 
 _s, _h = slots.c, holds.c
@@ -105,6 +105,36 @@ async def find_with_grant(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> tuple
     values = {"slot_id": slot_id, **parts.caller(actor), **grant_parameters(actor)}
     rows = await uow.fetch(_ASK, values)
     return (slot_of(rows[0]), rows[0]["live"]) if rows else None
+
+
+_STANDING = Prepared(
+    select(
+        *(_s.id, _s.territory, _s.practitioner_id, _s.organization_id, _s.capacity, _s.booked),
+        parts.live_holds().label("held"),
+        parts.audience_json(_s).label("audience"),
+        _s.withdrawn_at.is_not(None).label("withdrawn"),
+        (_s.starts_at <= snp_now()).label("started"),
+    ).where(_s.id == func.any(uuids("ids")))
+)
+
+
+async def standing(uow: UnitOfWork, ids: Collection[UUID]) -> dict[UUID, Standing]:
+    """Return slots as they stand now, whoever may see them: for rules that know who asks."""
+    rows = await uow.fetch(_STANDING, {"ids": list(ids)}) if ids else []
+    return {r["id"]: _standing(r) for r in rows}
+
+
+def _standing(r: Row) -> Standing:
+    remaining = max(0, r["capacity"] - r["booked"] - r["held"])
+    return Standing(
+        id=r["id"],
+        territory=r["territory"],
+        practitioner_id=r["practitioner_id"],
+        organization_id=r["organization_id"],
+        audience=r["audience"],
+        state=state_of(withdrawn=r["withdrawn"], started=r["started"], remaining=remaining),
+        remaining=remaining,
+    )
 
 
 _OWN = Prepared(

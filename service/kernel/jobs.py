@@ -1,0 +1,57 @@
+"""Jobs of the worker: written with the facts they follow from, run by procrastinate.
+
+A job carries ids; what it does is idempotent, since a worker that dies leaves it to another. The
+library's own connections are psycopg's; ours write jobs in the unit of work's transaction.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+import orjson
+import procrastinate
+from sqlalchemy import text
+
+from service.kernel.db import UnitOfWork
+
+# A job whose queueing lock is already waiting is the same job: one is enough.
+_DEFER = text(
+    """SELECT procrastinate_defer_jobs_v1(array_agg(
+              row(queue, task, 0, lock, queueing_lock, args, at)::procrastinate_job_to_defer_v1))
+       FROM jsonb_to_recordset(cast(:jobs AS jsonb)) AS job(
+              queue text, task text, lock text, queueing_lock text, args jsonb, at timestamptz)
+       WHERE queueing_lock IS NULL OR NOT EXISTS (
+              SELECT FROM procrastinate_jobs AS waiting
+              WHERE waiting.queueing_lock = job.queueing_lock AND waiting.status = 'todo')"""
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One thing to do: `task` is the name it is registered under, `at` the earliest instant."""
+
+    queue: str
+    task: str
+    args: Mapping[str, Any]
+    lock: str | None = None
+    queueing_lock: str | None = None
+    at: datetime | None = None
+
+
+async def defer(uow: UnitOfWork, jobs: Iterable[Job]) -> None:
+    """Write jobs in the unit of work's transaction."""
+    rows = [asdict(job) for job in jobs]
+    if rows:
+        await uow.execute(_DEFER, {"jobs": orjson.dumps(rows).decode()})
+
+
+def connector(url: str) -> procrastinate.PsycopgConnector:
+    """Return the library's way to the database: some connections, and one that listens."""
+    _, _, rest = url.partition("://")
+    return procrastinate.PsycopgConnector(
+        conninfo=f"postgresql://{rest}",
+        min_size=1,
+        max_size=4,
+        kwargs={"application_name": "snp worker"},
+    )

@@ -1,0 +1,197 @@
+"""What somebody may learn from a fact: the same rule for streams, pages and webhooks.
+
+A fact is shown as it is to those who may read its subject; to others who see the slot that it
+touches it is `slot.changed`, which says no more than a search would. Pure.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from service.identity import BOOKERS, PROFESSIONALS, PUBLISHERS, REGULATION, Actor, Role
+from service.slots import Standing
+
+# Facts are positions on one line; nobody reads before its beginning.
+BEGINNING = 0
+
+
+class Shown(StrEnum):
+    """Types that only exist in the stream: nothing of the kind is written down."""
+
+    SLOT_CHANGED = "slot.changed"
+    SLOT_WITHDRAWN = "slot.withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One event that has its position. `data` holds ids, states and times, never a patient."""
+
+    position: int
+    id: UUID
+    type: str
+    subject_id: UUID
+    occurred_at: datetime
+    territory: str | None
+    role: str | None
+    organization_id: UUID | None
+    audience_before: Mapping[str, Any] | None
+    audience_after: Mapping[str, Any] | None
+    data: Mapping[str, Any]
+    correlation_id: str | None
+
+    @property
+    def room(self) -> str:
+        """Return what kind of thing it tells of: `slot`, `hold`, `booking`, `call`, ..."""
+        return self.type.partition(".")[0]
+
+    @property
+    def slot_ids(self) -> frozenset[UUID]:
+        """Return the slots whose room it may have changed."""
+        if self.room in {"slot", "hold"}:
+            return frozenset({self.subject_id})
+        if self.room != "booking":
+            return frozenset()
+        named = (self.data.get("slot_id"), self.data.get("from_slot_id"))
+        return frozenset(UUID(name) for name in named if name)
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who listens: what of an `Actor` the rule needs."""
+
+    role: Role
+    organization_id: UUID
+    organization_type: str
+    territories: frozenset[str]
+    cpts_ids: frozenset[UUID]
+    practitioner_ids: frozenset[UUID]
+
+    @classmethod
+    def of(cls, actor: Actor) -> "Listener":
+        """Return the listener that a caller is."""
+        return cls(
+            role=actor.role,
+            organization_id=actor.organization_id,
+            organization_type=actor.organization_type,
+            territories=frozenset(actor.territories),
+            cpts_ids=frozenset(actor.cpts_ids),
+            practitioner_ids=frozenset(actor.practitioner_ids),
+        )
+
+    def owns(self, practitioner_id: UUID | None, organization_id: UUID | None) -> bool:
+        """Tell whether this is the publisher's side: `slots.parts.owned`."""
+        if self.role not in PUBLISHERS:
+            return False
+        if practitioner_id is None:
+            return organization_id == self.organization_id
+        return practitioner_id in self.practitioner_ids
+
+    def admitted(self, territory: str | None, audience: Mapping[str, Any] | None) -> bool:
+        """Tell whether a slot's labels admit the listener: `slots.parts.visible`."""
+        if audience is None or self.role not in BOOKERS:
+            return False
+        labels, here = audience["visibility"], territory in self.territories
+        regulates = self.role in REGULATION
+        if here and ("PUBLIC" in labels or (regulates and "SNP" in labels)):
+            return True
+        if not self._meant(audience):
+            return False
+        if here and "PRO" in labels and (regulates or self.role in PROFESSIONALS):
+            return True
+        return "CPTS" in labels and not self.cpts_ids.isdisjoint(map(UUID, audience["cpts_ids"]))
+
+    def _meant(self, audience: Mapping[str, Any]) -> bool:
+        types, organizations = audience["organization_types"], audience["organization_ids"]
+        return (not types or self.organization_type in types) and (
+            not organizations or str(self.organization_id) in organizations
+        )
+
+    def sees(self, slot: Standing) -> bool:
+        """Tell whether the listener sees a slot as it stands."""
+        return self.owns(slot.practitioner_id, slot.organization_id) or self.admitted(
+            slot.territory, slot.audience
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What one listener is told of a fact. Several views of a fact share its position."""
+
+    fact: Fact
+    type: str
+    subject_id: UUID
+    data: Mapping[str, Any]
+
+
+def views(fact: Fact, slots: Mapping[UUID, Standing], listener: Listener) -> Iterator[View]:
+    """Yield what a listener is told of a fact; nothing, when it is not theirs to know.
+
+    `slots` has those of `fact.slot_ids` as they stand now.
+    """
+    if fact.room == "slot":
+        yield from _of_slot(fact, listener)
+    elif _reads(fact, listener):
+        yield View(fact, fact.type, fact.subject_id, fact.data)
+    elif _lost(fact, listener):
+        told = {name: value for name, value in fact.data.items() if name.startswith("from_")}
+        yield View(fact, fact.type, fact.subject_id, told)
+    else:
+        for slot_id in sorted(fact.slot_ids & slots.keys()):
+            slot = slots[slot_id]
+            if listener.sees(slot) or _counts(slot, listener):
+                data = {"slot_id": str(slot.id), "state": slot.state, "remaining": slot.remaining}
+                yield View(fact, Shown.SLOT_CHANGED, slot.id, data)
+
+
+def _of_slot(fact: Fact, listener: Listener) -> Iterator[View]:
+    """A slot is published, amended, widened, taken back: who loses sight of it, hears no why."""
+    own = listener.owns(_id(fact, "practitioner_id"), _id(fact, "organization_id"))
+    if own or listener.admitted(fact.territory, fact.audience_after):
+        yield View(fact, fact.type, fact.subject_id, fact.data)
+    elif listener.admitted(fact.territory, fact.audience_before):
+        yield View(fact, Shown.SLOT_WITHDRAWN, fact.subject_id, {"slot_id": str(fact.subject_id)})
+
+
+def _counts(slot: Standing, listener: Listener) -> bool:
+    """Managers follow how the room of their territory fills: figures, which they have anyway."""
+    return listener.role is Role.MANAGER and slot.territory in listener.territories
+
+
+def _reads(fact: Fact, listener: Listener) -> bool:
+    """Tell whether the listener may read the subject of a fact that is no slot."""
+    if fact.room == "hold":
+        return listener.role in BOOKERS and fact.organization_id == listener.organization_id
+    if fact.room == "booking":
+        return _asked(fact, listener) or _receives(fact, listener)
+    if fact.room == "call":
+        return (
+            listener.role in REGULATION
+            and fact.organization_id == listener.organization_id
+            and fact.territory in listener.territories
+        )
+    if fact.room in {"session", "absence"}:
+        return listener.owns(_id(fact, "practitioner_id"), _id(fact, "organization_id"))
+    return False
+
+
+def _lost(fact: Fact, listener: Listener) -> bool:
+    """A booking was moved away from the listener: they hear that, and not where to."""
+    return fact.type == "booking.rescheduled" and _receives(fact, listener, "from_")
+
+
+def _receives(fact: Fact, listener: Listener, when: str = "") -> bool:
+    return listener.owns(
+        _id(fact, f"{when}practitioner_id"), _id(fact, f"{when}practitioner_organization_id")
+    )
+
+
+def _asked(fact: Fact, listener: Listener) -> bool:
+    return listener.role in BOOKERS and _id(fact, "organization_id") == listener.organization_id
+
+
+def _id(fact: Fact, name: str) -> UUID | None:
+    value = fact.data.get(name)
+    return UUID(value) if value else None

@@ -1,0 +1,39 @@
+"""Keeping the stream, and consuming it: each fact once, however many workers do the same."""
+
+from collections.abc import Awaitable, Callable
+
+from service.kernel.db import Database, UnitOfWork
+from service.stream import repository
+from service.stream.domain import Fact
+
+# What a consumer makes of some facts: rows of its own, and jobs, in the same transaction.
+Consume = Callable[[UnitOfWork, list[Fact]], Awaitable[None]]
+
+_BATCH = 1000
+
+
+async def give_positions(database: Database) -> int:
+    """Number what is not numbered yet; returns how many facts. Another who does it is left to it.
+
+    A position is given once all transactions before it have ended, and is never given again.
+    """
+    async with database.unit_of_work() as uow:
+        return await repository.give_positions(uow, _BATCH) or 0
+
+
+async def consume(database: Database, consumer: str, what: Consume) -> int:
+    """Give a consumer the facts that follow those it is done with; returns how many.
+
+    What it writes is kept together with how far it came: all of it, or none. A consumer that is
+    new begins with what happens from then on.
+    """
+    async with database.unit_of_work() as uow:
+        reached = await repository.lock_cursor(uow, consumer)
+        if reached is None:
+            await repository.open_cursor(uow, consumer, await repository.last_position(uow))
+            return 0
+        facts = await repository.read_after(uow, reached, _BATCH)
+        if facts:
+            await what(uow, facts)
+            await repository.move_cursor(uow, consumer, facts[-1].position)
+        return len(facts)

@@ -1,0 +1,167 @@
+"""Composition root of the worker: keeps the stream, hands facts on, does jobs, looks at the clock.
+
+Any number may run, beside any number of servers; what one does, the others leave. A worker that
+dies leaves nothing half done: facts wait behind their cursor, stalled jobs are done again.
+"""
+
+import asyncio
+import signal
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Coroutine,
+    Iterable,
+    Iterator,
+    Mapping,
+)
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import procrastinate
+import structlog
+
+from service import stream
+from service.kernel import jobs
+from service.kernel.db import Database
+from service.kernel.settings import Settings
+
+POLL_SECONDS = 0.1
+_OTHERS_SECONDS = 1.0  # so soon a consumer sees what another worker has numbered
+_STALLED_SECONDS = 30
+_PATIENCE = 5.0  # after a failure: the database may be away
+_JOBS_AT_ONCE = 50
+
+# Rooms that make something of facts, by the name of their cursor.
+CONSUMERS: Mapping[str, stream.Consume] = {}
+# What rooms do by themselves, each so often (seconds).
+CLOCKWORK: Mapping[str, tuple[float, Callable[[Database], Awaitable[object]]]] = {}
+
+log = structlog.get_logger()
+
+
+_Pause = Callable[[], Awaitable[None]]
+_Work = Coroutine[None, None, None]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What tasks need beside their arguments: `context.additional_context["worker"]`."""
+
+    database: Database
+    settings: Settings
+
+
+async def _repeat(name: str, work: Callable[[], Awaitable[object]], pause: _Pause) -> None:
+    """Do something again and again; what fails is logged by its kind, and tried later."""
+    while True:
+        try:
+            await work()
+            await pause()
+        except Exception as error:  # noqa: BLE001  a worker works on, whatever happens here
+            log.error("worker.failed", what=name, error=type(error).__name__)
+            await asyncio.sleep(_PATIENCE)
+
+
+def _every(seconds: float) -> _Pause:
+    return partial(asyncio.sleep, seconds)
+
+
+async def _number(database: Database, told: Iterable[asyncio.Event]) -> None:
+    """Number new facts, and wake who makes something of them."""
+    while await stream.give_positions(database):
+        for event in told:
+            event.set()
+
+
+async def _hand_on(
+    database: Database, consumer: str, what: stream.Consume, new: asyncio.Event
+) -> None:
+    """Give a consumer all facts; then wait for new ones, of this worker or of another."""
+    new.clear()
+    while await stream.consume(database, consumer, what):
+        pass
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_OTHERS_SECONDS):
+            await new.wait()
+
+
+def _work(settings: Settings, database: Database, app: procrastinate.App) -> Iterator[_Work]:
+    new = {consumer: asyncio.Event() for consumer in CONSUMERS}
+    yield _repeat("positions", partial(_number, database, new.values()), _every(POLL_SECONDS))
+    for consumer, what in CONSUMERS.items():
+        work = partial(_hand_on, database, consumer, what, new[consumer])
+        yield _repeat(consumer, work, _every(0))
+    for name, (seconds, clockwork) in CLOCKWORK.items():
+        yield _repeat(name, partial(clockwork, database), _every(seconds))
+    yield _repeat("jobs", partial(_do_jobs, app, Context(database, settings)), _every(0))
+
+
+def application(settings: Settings) -> procrastinate.App:
+    """Return the library's application with the tasks of all rooms."""
+    if settings.database_url is None:
+        raise ValueError("No database: set SNP_DATABASE_URL.")
+    app = procrastinate.App(connector=jobs.connector(settings.database_url.get_secret_value()))
+    app.add_tasks_from(_upkeep, namespace="worker")
+    return app
+
+
+_upkeep = procrastinate.Blueprint()
+
+
+@_upkeep.periodic(cron="* * * * * */10")
+@_upkeep.task(queueing_lock="rescue", pass_context=True)
+async def rescue(context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001  the library gives it
+    """Give the jobs of workers that died to others."""
+    manager = context.app.job_manager
+    for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_STALLED_SECONDS):
+        log.warning("worker.job_rescued", job=job.id, task=job.task_name)
+        await manager.retry_job(job)
+
+
+@asynccontextmanager
+async def working(settings: Settings, database: Database) -> AsyncIterator[None]:
+    """Work for as long as the block lasts; what is under way at its end is finished first."""
+    app = application(settings)
+    async with app.open_async():
+        tasks = [asyncio.create_task(work) for work in _work(settings, database, app)]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _do_jobs(app: procrastinate.App, context: Context) -> None:
+    options: dict[str, Any] = {"additional_context": {"worker": context}}
+    await app.run_worker_async(
+        install_signal_handlers=False,
+        concurrency=_JOBS_AT_ONCE,
+        shutdown_graceful_timeout=10,
+        fetch_job_polling_interval=1,
+        delete_jobs=procrastinate.jobs.DeleteJobCondition.SUCCESSFUL,
+        **options,
+    )
+
+
+async def _until_told(settings: Settings, database: Database) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup: stays so
+            loop.add_signal_handler(number, told.set)
+    try:
+        async with working(settings, database):
+            log.info("worker.started")
+            await told.wait()
+    finally:
+        await database.dispose()
+    log.info("worker.stopped")
+
+
+def run(settings: Settings, database: Database) -> None:
+    """`snp worker`: work until told to stop; jobs under way are finished first."""
+    asyncio.run(_until_told(settings, database))
