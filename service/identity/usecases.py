@@ -133,13 +133,9 @@ async def exchange_token(
     if traced and grant.account_id is not None:
         actor = tokens.verify(issued.access_token)
         here = replace(actor, address=origin.address, correlation_id=origin.correlation_id)
-        await events.record(
-            uow,
-            here.origin,
-            "account.signed_in",
-            grant.account_id,
-            territory=_only(grant.territories),
-            data={"method": software.method},
+        data = {"method": software.method}
+        await _tell_each(
+            uow, here.origin, "account.signed_in", grant.account_id, grant.territories, data
         )
     return issued
 
@@ -359,15 +355,21 @@ async def give_grant(
         "practitioner_ids": [str(one) for one in practitioner_ids],
         "valid_until": valid_until and valid_until.isoformat(),
     }
-    await events.record(
-        uow, origin, "grant.given", grant_id, territory=_only(territories), data=data
-    )
+    await _tell_each(uow, origin, "grant.given", grant_id, territories, data)
     return grant_id
 
 
-def _only(territories: Sequence[str]) -> str | None:
-    """Return the territory that an event is of; None if it is of several."""
-    return territories[0] if len(territories) == 1 else None
+async def _tell_each(
+    uow: UnitOfWork,
+    origin: Origin,
+    type_: str,
+    subject_id: UUID,
+    territories: Sequence[str],
+    data: Mapping[str, Any],
+) -> None:
+    """Write one event for each territory of a grant: who looks after one of them finds it."""
+    facts = [{"subject_id": subject_id, "territory": one, "data": data} for one in territories]
+    await events.record_all(uow, origin, type_, facts)
 
 
 async def find_grant(uow: UnitOfWork, grant_id: UUID) -> GrantEntry | None:
@@ -395,14 +397,8 @@ async def revoke_grant(uow: UnitOfWork, origin: Origin, grant_id: UUID) -> None:
     grant = await repository.find_grant(uow, grant_id)
     if grant is None or not await repository.revoke_grant(uow, grant_id):
         return
-    await events.record(
-        uow,
-        origin,
-        "grant.revoked",
-        grant_id,
-        territory=_only(grant.territories),
-        data={"role": grant.role, "territories": list(grant.territories)},
-    )
+    data = {"role": grant.role, "territories": list(grant.territories)}
+    await _tell_each(uow, origin, "grant.revoked", grant_id, grant.territories, data)
 
 
 async def rotate_secret(

@@ -1,6 +1,6 @@
 """People with rights, and software that they work with, for tests."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -66,9 +66,10 @@ class Desk:
         role: Role = Role.REGULATOR,
         type_: str = "sas",
         organization_id: UUID | None = None,
+        territories: Sequence[str] = (),
         **more: Any,
     ) -> UUID:
-        """Give a person a right, in an organization of its own unless one is named."""
+        """Give a person a right: at home, in an organization of its own, unless said otherwise."""
         organization = organization_id or await self.world.organization(type_)
         async with self.database.unit_of_work() as uow:
             account = await open_account(
@@ -81,7 +82,7 @@ class Desk:
                 role=role,
                 organization_id=organization,
                 organization_type=type_,
-                territories=[self.world.territory],
+                territories=territories or [self.world.territory],
                 **more,
             )
 

@@ -141,6 +141,29 @@ async def _traced(hospital: Desk, type_: str, subject_id: UUID) -> list[tuple[An
         return [tuple(row) for row in await uow.single(found)]
 
 
+async def test_what_a_right_of_several_territories_does_is_told_in_each(
+    world: World, issuer: Provider, make_settings: MakeSettings, shared_urls: DatabaseUrls
+) -> None:
+    homes = [world, await World(world.database, world.http).begin()]
+    person = somebody(issuer)
+    async with desk(world, issuer, make_settings, shared_urls, territories=["*"]) as hospital:
+        grant_id = await hospital.grant(person, territories=[one.territory for one in homes])
+        await hospital.caller(issuer.token(sub=person.value), Role.REGULATOR)
+    async with world.database.unit_of_work() as uow:
+        await revoke_grant(uow, OPERATOR, grant_id)
+        grant = await find_grant(uow, grant_id)
+    assert grant is not None
+    assert grant.account is not None
+    of_it = ([str(grant_id)], [str(grant.account.id)])
+    for here in homes:
+        listed = await (await here.manager()).get("/v1/audit-events")
+        told = [item for item in listed.json()["items"] if item["subject_ids"] in of_it]
+        assert [(item["operation"], item["territories"]) for item in told] == [
+            (operation, [here.territory])
+            for operation in ("grant.revoked", "account.signed_in", "grant.given")
+        ]
+
+
 async def test_who_is_refused_a_token_is_traced(hospital: Desk) -> None:
     person, stranger = somebody(hospital.provider), somebody(hospital.provider)
     await hospital.grant(person)
