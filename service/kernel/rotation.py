@@ -25,7 +25,6 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
-    text,
     union,
     update,
 )
@@ -45,8 +44,6 @@ T = TypeVar("T")
 _NONE = UUID(int=0)
 _PASSES = 3
 _TRIES = 5
-# The rows that are left may be few in a large table: finding them reads all of it.
-_PATIENTLY = text("SELECT set_config('statement_timeout', '10min', true)")
 
 Told = Callable[[int, int], None]  # rows done, rows to do
 
@@ -143,7 +140,6 @@ async def _in_transaction(database: Database, work: Callable[[UnitOfWork], Await
     for attempt in range(_TRIES):
         try:
             async with database.unit_of_work() as uow:
-                await uow.execute(_PATIENTLY)
                 await as_upkeep(uow)
                 return await work(uow)
         except (TransactionLost, Unavailable):
@@ -175,7 +171,6 @@ async def _finish(database: Database, rows: int) -> Rotated:
 
 async def numbers_needed(uow: UnitOfWork, catalogue: MetaData) -> set[int]:
     """Return the numbers of the encryption keys that some row is under; reads every row."""
-    await uow.execute(_PATIENTLY)
     await as_upkeep(uow)
     each = [
         select(_number(column).label("number")).where(column.is_not(None))

@@ -42,6 +42,8 @@ READS_AS: Select[tuple[str]] = select(
 _THIS_TRANSACTION = text("SELECT pg_backend_pid() || '@' || extract(epoch FROM now())")
 _TRUST = text("SELECT snp_trust(:inner_pad, :outer_pad)")
 _FORGET = text("SELECT snp_forget_others()")
+# Who sees every file reads whole tables.
+_PATIENTLY = text("SELECT set_config('statement_timeout', '10min', true)")
 _KNOWN = text("SELECT snp_proven('upkeep') IS NOT NULL")
 
 
@@ -62,7 +64,11 @@ def _until(prover: Prover, kind: str, value: str) -> dict[str, str]:
 
 
 async def as_upkeep(uow: UnitOfWork) -> None:
-    """See every file in the rest of this transaction; for commands that work on all of them."""
+    """See every file in the rest of this transaction; for commands that work on all of them.
+
+    Each of its statements may take 10 minutes.
+    """
+    await uow.execute(_PATIENTLY)
     await _as_upkeep(uow, uow.vault.provers[0])
 
 

@@ -25,7 +25,6 @@ from sqlalchemy import (
     null,
     or_,
     select,
-    text,
     union,
     update,
 )
@@ -42,7 +41,6 @@ from service.kernel.db import UnitOfWork
 from service.kernel.events import OPERATOR
 from service.kernel.sql import bind, flag, snp_now, texts, uuids
 from service.kernel.tables import Instant
-from service.kernel.wall import as_upkeep
 from service.needs.parts import need
 from service.patients.parts import file
 from service.retention.domain import Hold, Kind
@@ -50,9 +48,6 @@ from service.retention.tables import legal_holds
 
 _h, _f, _b, _c, _n, _a = (t.c for t in (legal_holds, file, booking, call, need, absence))
 _o, _k = outcome.c, callback.c
-
-# Counting what is due reads whole tables; it is nobody's request.
-_PATIENTLY = text("SELECT set_config('statement_timeout', '10min', true)")
 
 _before = bind("before", Instant)
 
@@ -222,12 +217,6 @@ _WRITE_OVERRIDE = (
 
 _COUNTS = {kind: erasure.count() for kind, erasure in _ERASURES.items()}
 _COUNTS[Kind.OVERRIDE_TEXTS] = select(func.count()).select_from(booking).where(_overridden)
-
-
-async def begin(uow: UnitOfWork) -> None:
-    """Work on every file, and take the time that large tables need."""
-    await uow.execute(_PATIENTLY)
-    await as_upkeep(uow)
 
 
 _CUTOFF = select((snp_now() - sql_cast(bind("kept", Text), INTERVAL)).label("before"))

@@ -9,6 +9,7 @@ from service import grants, identity
 from service.kernel import events, idempotency
 from service.kernel.db import Database, UnitOfWork
 from service.kernel.ids import new_id
+from service.kernel.wall import as_upkeep
 from service.retention import repository
 from service.retention.domain import Kind, Rule
 from service.retention.repository import Batch
@@ -31,7 +32,7 @@ async def due(database: Database, wanted: Iterable[Rule]) -> list[Done]:
     found = []
     for rule in wanted:
         async with database.unit_of_work() as uow:
-            await repository.begin(uow)
+            await as_upkeep(uow)
             before = await repository.cutoff(uow, rule.kept)
             found.append(Done(rule, before, await _count(uow, rule, before)))
     return found
@@ -73,7 +74,7 @@ async def run(
 
 async def _batch(database: Database, plan: Done, after: UUID, limit: int) -> Batch:
     async with database.unit_of_work() as uow:
-        await repository.begin(uow)
+        await as_upkeep(uow)
         done = await _erase(uow, plan, after, limit)
         if done.rows:
             data = {"rule": plan.rule.kind, "rows": done.rows, "before": plan.before.isoformat()}

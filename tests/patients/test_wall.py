@@ -127,12 +127,16 @@ async def test_upkeep_ends_with_its_transaction(
 ) -> None:
     file_id = await opened(await world.regulator())
     find, said = select(file.c.id).where(file.c.id == UUID(file_id)), ""
+    allowed = text("SHOW statement_timeout")
     async with database.unit_of_work() as uow:
+        usual = (await uow.execute(allowed)).scalar_one()
         await as_upkeep(uow)
+        assert (await uow.execute(allowed)).scalar_one() == "10min" != usual
         assert (await uow.execute(find)).scalar_one() == UUID(file_id)
         said = (await uow.execute(text("SELECT current_setting('snp.reader')"))).scalar_one()
     async with database.unit_of_work() as uow:
         assert (await uow.execute(find)).first() is None
+        assert (await uow.execute(allowed)).scalar_one() == usual
         await uow.execute(READS_AS, {"reads_as": said})
         assert (await uow.execute(find)).first() is None
     assert await seen(plain, said) == 0
