@@ -26,7 +26,12 @@ T = TypeVar("T")
 Parameters = Mapping[str, Any] | Sequence[Mapping[str, Any]]
 
 _DEADLOCK, _SERIALIZATION = "40P01", "40001"
-_LOCK_TIMEOUT, _CANCELLED = "55P03", "57014"
+_IN_USE = "Someone else is changing the same thing."
+_UNAVAILABLE = {
+    "55P03": _IN_USE,  # waited for a lock
+    "57014": _IN_USE,  # cancelled: took too long
+    "25006": "The database takes no writes just now.",  # a replica, or set so
+}
 _UNSTORABLE = frozenset({"22021", "22P05"})  # NUL in a text
 _NOW = select(func.snp_now())
 # A connection that was there is gone, or the server is stopping or starting.
@@ -258,8 +263,8 @@ def _meaning(error: BaseException) -> Exception:
         return ConstraintViolated(str(constraint))
     if state in {_DEADLOCK, _SERIALIZATION}:
         return TransactionLost(state)
-    if state in {_LOCK_TIMEOUT, _CANCELLED}:
-        return Unavailable("Someone else is changing the same thing.")
+    if state in _UNAVAILABLE:
+        return Unavailable(_UNAVAILABLE[state])
     if state in _UNSTORABLE:
         return Invalid(detail="A text holds a character that cannot be stored.")
     if state.startswith(_LOST):

@@ -8,12 +8,13 @@ import httpx
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
+from sqlalchemy import event
 
 from service.identity import PERMISSIONS, Role
 from service.identity.http import READS_BY_POST
 from service.kernel.settings import Settings
 from service.main import create_app
-from tests.bookings.test_book import request
+from tests.bookings.test_book import booked, request
 from tests.conftest import DatabaseUrls
 from tests.identity.test_permissions import OPEN
 from tests.kernel.serving import serving
@@ -102,6 +103,46 @@ async def test_a_token_a_search_and_a_booking_afterwards(
     assert (await regulator.get(f"/v1/slots/{slot['id']}")).json()["remaining"] == 1
     booked = await regulator.post("/v1/bookings", request(slot), key="once")
     assert booked.status_code == 201, booked.text
+
+
+def _takes_no_writes(connection: Any, _record: object) -> None:
+    connection.run_async(lambda driver: driver.execute("SET default_transaction_read_only = on"))
+
+
+async def test_a_database_that_takes_no_writes_shows_what_leaves_no_trace(
+    world: World, shared_urls: DatabaseUrls, make_settings: Callable[..., Settings]
+) -> None:
+    doctor, regulator, manager = (
+        await world.doctor(),
+        await world.regulator(),
+        await world.manager(),
+    )
+    analyst = await world.caller(Role.ANALYST, await world.organization("other"), "other")
+    slot = await doctor.publish()
+    booking = await booked(regulator, slot)
+    figures = f"territory={world.territory}&from=2025-01-01&to=2026-01-01"
+    async with serving(make_settings(shared_urls.app, read_only=True)) as (client, database):
+        event.listen(database.engine.sync_engine, "connect", _takes_no_writes)
+        for caller in (doctor, regulator, manager, analyst):
+            caller.http = client
+            await caller.sign_in()
+        for caller, path in (
+            (regulator, f"/v1/slots/{slot['id']}"),
+            (analyst, f"/v1/analytics/call-outcomes?{figures}"),
+        ):
+            shown = await caller.get(path)
+            assert shown.status_code == 200, shown.text
+        for caller, path in (
+            (regulator, f"/v1/patient-files/{booking['patient_file_id']}"),
+            (doctor, f"/v1/bookings/{booking['id']}"),
+            (doctor, "/v1/bookings"),
+            (doctor, f"/v1/practitioners/{doctor.practitioner_id}/absences"),
+            (regulator, "/v1/unmet-needs"),
+            (manager, f"/v1/analytics/call-outcomes?{figures}"),
+            (manager, f"/v1/analytics/unmet-needs?{figures}"),
+        ):
+            told = problem(await caller.get(path), 503, "temporarily-unavailable")
+            assert told["detail"] == "The database takes no writes just now.", path
 
 
 async def test_a_read_only_server_is_ready_and_says_so(closed: httpx.AsyncClient) -> None:
