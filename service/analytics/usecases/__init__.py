@@ -7,9 +7,9 @@ nowhere is foreign too), `territory-not-found`; with a floor `figures-too-fine`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeVar
+from typing import Generic, TypeVar
 from uuid import UUID
 
 from service import audit, directory
@@ -59,111 +59,72 @@ F = TypeVar("F", bound=HasCells)
 CallOutcomes = Answer[Figures]
 
 
+@dataclass(frozen=True, slots=True)
+class _Subject(Generic[T, F]):
+    """What is counted for an operation, what is told of it, and the figures that it makes."""
+
+    operation: str
+    rules: Rules
+    count: Count[T]
+    compute: Callable[[T, Period], F]
+
+
+def _as_is(counted: T, _: Period) -> T:
+    return counted
+
+
+_CALL_OUTCOMES = _Subject(
+    "analytics.call_outcomes", CALL_OUTCOMES, repository.call_outcomes, figures
+)
+_SLOT_USAGE = _Subject("analytics.slot_usage", SLOT_USAGE, repository.slot_usage, _as_is)
+_APPOINTMENTS = _Subject("analytics.appointments", APPOINTMENTS, repository.appointments, _as_is)
+_REFERRALS = _Subject("analytics.referrals", REFERRALS, repository.referred, _as_is)
+_CALLBACKS = _Subject("analytics.callbacks", CALLBACKS, repository.callbacks, _as_is)
+_CPTS_INDICATORS = _Subject(
+    "analytics.cpts_indicators", CPTS_INDICATORS, repository.cpts_indicators, _as_is
+)
+
+
 async def call_outcomes(
     uow: UnitOfWork, actor: Actor, *, asked: Question, floor: int | None, group_by: GroupBy
 ) -> CallOutcomes:
     """Count the calls received in a period by how they ended; void calls do not count."""
-    return await _answer(
-        uow,
-        actor,
-        asked,
-        group_by,
-        operation="analytics.call_outcomes",
-        rules=CALL_OUTCOMES,
-        floor=floor,
-        count=repository.call_outcomes,
-        compute=figures,
-    )
+    return await _answer(uow, actor, asked, floor, group_by, _CALL_OUTCOMES)
 
 
 async def slot_usage(
     uow: UnitOfWork, actor: Actor, *, asked: Question, floor: int | None, group_by: SlotUsageBy
 ) -> Answer[SlotUsage]:
     """Count the seats of slots that start in a period by what became of them."""
-    return await _answer(
-        uow,
-        actor,
-        asked,
-        group_by,
-        group_by.overlaps,
-        operation="analytics.slot_usage",
-        rules=SLOT_USAGE,
-        floor=floor,
-        count=repository.slot_usage,
-        compute=_as_is,
-    )
+    return await _answer(uow, actor, asked, floor, group_by, _SLOT_USAGE, group_by.overlaps)
 
 
 async def appointments(
     uow: UnitOfWork, actor: Actor, *, asked: Question, floor: int | None, group_by: AppointmentsBy
 ) -> Answer[Appointments]:
     """Count the appointments that start in a period by what became of them."""
-    return await _answer(
-        uow,
-        actor,
-        asked,
-        group_by,
-        group_by.overlaps,
-        operation="analytics.appointments",
-        rules=APPOINTMENTS,
-        floor=floor,
-        count=repository.appointments,
-        compute=_as_is,
-    )
+    return await _answer(uow, actor, asked, floor, group_by, _APPOINTMENTS, group_by.overlaps)
 
 
 async def referrals(
     uow: UnitOfWork, actor: Actor, *, asked: Question, floor: int | None, group_by: ReferralsBy
 ) -> Answer[Referrals]:
     """Count the bookings made in a period by who asked for them."""
-    return await _answer(
-        uow,
-        actor,
-        asked,
-        group_by,
-        group_by.overlaps,
-        operation="analytics.referrals",
-        rules=REFERRALS,
-        floor=floor,
-        count=repository.referred,
-        compute=_as_is,
-    )
+    return await _answer(uow, actor, asked, floor, group_by, _REFERRALS, group_by.overlaps)
 
 
 async def callbacks(
     uow: UnitOfWork, actor: Actor, *, asked: Question, floor: int | None, group_by: CallbacksBy
 ) -> Answer[Callbacks]:
     """Count the call-backs of the calls received in a period; void calls do not count."""
-    return await _answer(
-        uow,
-        actor,
-        asked,
-        group_by,
-        group_by.overlaps,
-        operation="analytics.callbacks",
-        rules=CALLBACKS,
-        floor=floor,
-        count=repository.callbacks,
-        compute=_as_is,
-    )
+    return await _answer(uow, actor, asked, floor, group_by, _CALLBACKS, group_by.overlaps)
 
 
 async def cpts_indicators(
     uow: UnitOfWork, actor: Actor, *, asked: Question, floor: int | None, group_by: IndicatorsBy
 ) -> Answer[Indicators]:
     """Count the doctors who took part in a period, and the requests that led somewhere."""
-    return await _answer(
-        uow,
-        actor,
-        asked,
-        group_by,
-        group_by.overlaps,
-        operation="analytics.cpts_indicators",
-        rules=CPTS_INDICATORS,
-        floor=floor,
-        count=repository.cpts_indicators,
-        compute=_as_is,
-    )
+    return await _answer(uow, actor, asked, floor, group_by, _CPTS_INDICATORS, group_by.overlaps)
 
 
 async def unmet_needs(
@@ -197,50 +158,42 @@ async def unmet_needs(
     return Answer(asked, await installation.is_synthetic(uow), found, None, None, withheld=withheld)
 
 
-def _as_is(counted: T, _: Period) -> T:
-    return counted
-
-
 async def _answer(
     uow: UnitOfWork,
     actor: Actor,
     asked: Question,
-    group_by: StrEnum,
-    overlap: bool | None = None,
-    *,
-    operation: str,
-    rules: Rules,
     floor: int | None,
-    count: Count[T],
-    compute: Callable[[T, Period], F],
+    group_by: StrEnum,
+    subject: _Subject[T, F],
+    overlap: bool | None = None,
 ) -> Answer[F]:
     """Count the whole period, and its groups; withhold what the caller is not told.
 
     Months are ranges of their own, all of the period's, empty or not. Other groups are those that
     rows have, in the order of their keys, the one without a key last.
     """
-    home = await _home(uow, actor, asked, operation, floor)
+    home = await _home(uow, actor, asked, subject.operation, floor)
     told: Telling | None = None
     territory = asked.territory
     if floor is not None:
         territory = home.id  # of a community too: what is told adds up within a territory
         told = await telling(
             uow,
-            rules,
+            subject.rules,
             floor,
             asked,
             home,
-            count=count,
-            cells=lambda found, of: compute(found, of).cells,
+            count=subject.count,
+            cells=lambda found, of: subject.compute(found, of).cells,
             group_by=group_by,
         )
     whole = asked.period
     months = whole.by_month() if group_by == "month" else []
     ranges = [period.instants(home.zone) for period in (whole, *months)]
     key = None if group_by in {"month", "none"} else str(group_by)
-    counted = await count(uow, Extent(territory, asked.cpts_id, home.zone, ranges), key)
+    counted = await subject.count(uow, Extent(territory, asked.cpts_id, home.zone, ranges), key)
     total, *by_month = (
-        compute(found, period)
+        subject.compute(found, period)
         for period, found in zip((whole, *months), counted.totals, strict=True)
     )
     line = None if asked.cpts_id is None else (str(asked.cpts_id),)
@@ -252,7 +205,7 @@ async def _answer(
     keys = sorted(by_key, key=_place)
     names = await _names(uow, keys) if group_by == "cpts" else {}
     for each in keys:
-        found = compute(by_key[each], whole)
+        found = subject.compute(by_key[each], whole)
         withheld = told.withheld_of(group_by, found, whole, each) if told else None
         groups.append(Group(each, whole, found, names.get(each), withheld))
     grouped = group_by != "none"
