@@ -4,10 +4,10 @@ Otherwise whoever sends requests without a token could fill the disk. A process 
 it counted since it last wrote.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -16,6 +16,7 @@ from service.audit import repository
 from service.kernel.db import Database, DatabaseDefect, TransactionLost
 from service.kernel.errors import DomainError
 from service.kernel.events import Origin
+from service.kernel.flushing import flushed_every
 
 _EVERY_SECONDS = 60
 MOST = 100  # addresses in a minute; those that come after them share a line without one
@@ -71,19 +72,6 @@ class Strangers:
         except (DomainError, DatabaseDefect, TransactionLost) as error:
             log.error("refusal.untraced", operation=None, why=type(error).__name__)
 
-    @asynccontextmanager
-    async def flushed(self, database: Database) -> AsyncIterator[None]:
+    def flushed(self, database: Database) -> AbstractAsyncContextManager[None]:
         """Write every minute inside the block, and once at its end."""
-        task = asyncio.create_task(self._keep_flushing(database))
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            await self.flush(database)
-
-    async def _keep_flushing(self, database: Database) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_SECONDS)
-            await self.flush(database)
+        return flushed_every(_EVERY_SECONDS, partial(self.flush, database))

@@ -4,10 +4,10 @@ A process that dies loses what it counted since it last wrote; the numbers are f
 why nobody comes, not for accounts. Every process adds its own.
 """
 
-import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Iterable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from uuid import UUID
 
 import structlog
@@ -15,6 +15,7 @@ import structlog
 from service.identity import Actor
 from service.kernel.db import Database, DatabaseDefect, TransactionLost
 from service.kernel.errors import DomainError
+from service.kernel.flushing import flushed_every
 from service.kernel.prepared import Row
 from service.slots import repository
 
@@ -49,19 +50,6 @@ class Listings:
                 self._times.update(times)
             log.warning("listings.not_written", why=type(failure).__name__, kept=kept)
 
-    @asynccontextmanager
-    async def flushed(self, database: Database) -> AsyncIterator[None]:
+    def flushed(self, database: Database) -> AbstractAsyncContextManager[None]:
         """Write every few seconds inside the block, and once at its end."""
-        task = asyncio.create_task(self._keep_flushing(database))
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            await self.flush(database)
-
-    async def _keep_flushing(self, database: Database) -> None:
-        while True:
-            await asyncio.sleep(_EVERY_SECONDS)
-            await self.flush(database)
+        return flushed_every(_EVERY_SECONDS, partial(self.flush, database))
