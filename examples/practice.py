@@ -1,4 +1,3 @@
-# ruff: noqa: INP001, PLR2004, T201
 """Practice software: publish a hidden slot, keep it up to date, see who is booked, report.
 
     make client        # or: pip install httpx, the only library it needs

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001, PLR2004, T201
 """Regulation software (LRM): one call, from opening to closing, with a booking on the way.
 
     make client        # or: pip install httpx, the only library it needs

@@ -221,7 +221,7 @@ class OrganizationOut(Answer):
     active: bool = Field(description="False: closed; kept because the past names it.")
     version: int
 
-    @computed_field(description="The commune's name today; null if its code has ended.")  # type: ignore[prop-decorator]
+    @computed_field(description="The commune's name today; null if its code has ended.")  # type: ignore[prop-decorator]  # mypy wants @property on top
     @property
     def commune_name(self) -> str | None:
         """Return the name that goes with the INSEE code."""
@@ -395,7 +395,7 @@ class LocationOut(Answer):
     active: bool = Field(description="False: closed; the past names it.")
     version: int
 
-    @computed_field(description="The commune's name today; null if its code has ended.")  # type: ignore[prop-decorator]
+    @computed_field(description="The commune's name today; null if its code has ended.")  # type: ignore[prop-decorator]  # mypy wants @property on top
     @property
     def commune_name(self) -> str | None:
         """Return the name that goes with the INSEE code."""

@@ -363,7 +363,7 @@ def _socket_dir(home: Path, account: pwd.struct_passwd | None) -> Path:
     if _fits(home):
         return home
     key = hashlib.sha256(os.fsencode(home)).hexdigest()[:16]
-    places = [Path(place, f"snp-{key}") for place in (tempfile.gettempdir(), "/tmp")]  # noqa: S108
+    places = [Path(place, f"snp-{key}") for place in (tempfile.gettempdir(), "/tmp")]  # noqa: S108  made private below, or refused
     place = next(filter(_fits, places))
     if account:
         _open_way(place, account)
@@ -439,7 +439,7 @@ def _initdb(site: _Site, fresh: Path) -> None:
     command += ["--auth-local=trust", "--auth-host=reject"]
     command += [] if site.durable else ["--no-sync"]
     with _log(fresh.parent) as (output, before):
-        made = subprocess.run(command, check=False, **output, **_as(site.account))  # noqa: S603
+        made = subprocess.run(command, check=False, **output, **_as(site.account))  # noqa: S603  an order of our own
         if made.returncode != 0:
             raise _failure(fresh.parent, "could not make its files", before)
 
@@ -452,7 +452,7 @@ def _launch(site: _Site, sockets: Path) -> subprocess.Popen[bytes]:
     for leftover in (sockets / _SOCKET, sockets / f"{_SOCKET}.lock"):
         leftover.unlink(missing_ok=True)
     with _log(site.home.parent) as (output, before):
-        process = subprocess.Popen(command, **output, **_as(site.account))  # noqa: S603
+        process = subprocess.Popen(command, **output, **_as(site.account))  # noqa: S603  an order of our own
         try:
             ready = _ready(process, site.home)
         except BaseException:
@@ -560,7 +560,7 @@ def _from_proc() -> Iterator[tuple[int, str, list[str]]]:
 def _from_ps() -> Iterator[tuple[int, str, list[str]]]:
     """For macOS: only the first processes are seen, by their -D; the others end with them."""
     listing = subprocess.run(
-        ["ps", "-axwwo", "pid=,command="],  # noqa: S607
+        ["ps", "-axwwo", "pid=,command="],  # noqa: S607  wherever the system has it
         check=True,
         capture_output=True,
         text=True,

@@ -13,7 +13,7 @@ import orjson
 from sqlalchemy import JSON, BindParameter, Select
 from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
-_DIALECT = dialect()  # type: ignore[no-untyped-call]
+_DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy gives it no types
 _PLACE = re.compile(r"\$(\d+)")
 Row = Mapping[Any, Any]  # by name, as a record of the driver and as a row of SQLAlchemy
 

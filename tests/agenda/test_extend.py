@@ -131,7 +131,7 @@ async def test_ended_sessions_and_closed_places_get_nothing_more(
             ("locations", left.location_id),
             ("practitioners", gone.practitioner_id),
         ):
-            statement = text(f"UPDATE {table} SET active = false WHERE id = :id")  # noqa: S608
+            statement = text(f"UPDATE {table} SET active = false WHERE id = :id")
             await uow.execute(statement, {"id": row})
     await clock.shift(WEEK)
     done = await room.extend(world.database)

@@ -78,7 +78,7 @@ def test_shares_are_rounded_half_up_once(whole: int, data: st.DataObject) -> Non
     found, whole_percent = share(part, whole), percent(part, whole)
     assert found is not None
     assert float(found) == rounded(exact, 4)
-    assert -found.as_tuple().exponent == 4  # type: ignore[operator]
+    assert -found.as_tuple().exponent == 4  # type: ignore[operator]  # a letter only of what is no number
     assert whole_percent == int(rounded(exact * 100, 0))
 
 

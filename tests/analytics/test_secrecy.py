@@ -4,11 +4,12 @@ import csv
 import io
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import product
 from random import Random
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -790,7 +791,7 @@ async def test_what_is_too_fine_is_refused_with_a_sentence(
 
 async def test_the_month_under_way_is_not_told(territory: World) -> None:
     analyst = await _analyst(territory)
-    today = date.today()  # noqa: DTZ011
+    today = datetime.now(ZoneInfo(territory.zone)).date()
     first, after = today.replace(day=1), (today.replace(day=1) + timedelta(days=32)).replace(day=1)
     for figure in (*FIGURES, "cpts-indicators", "unmet-needs"):
         told = await _ask_api(

@@ -23,8 +23,8 @@ pytestmark = [pytest.mark.xdist_group("client"), pytest.mark.timeout(300)]
 def generated(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generate the client as integrators do; warnings of the generator are errors."""
     folder = tmp_path_factory.mktemp("generated") / "client"
-    make = subprocess.run(  # noqa: S603
-        ["make", "--silent", "client", f"CLIENT={folder}"],  # noqa: S607
+    make = subprocess.run(
+        ["make", "--silent", "client", f"CLIENT={folder}"],
         cwd=ROOT,
         env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
         capture_output=True,

@@ -27,7 +27,7 @@ class Snp:
         self.folder = folder
         self._out, self._err = folder / "out.txt", folder / "err.txt"
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(  # noqa: S603
+            self.process = subprocess.Popen(
                 [sys.executable, "-m", "service.cli", *arguments],
                 stdout=out,
                 stderr=err,

@@ -20,7 +20,7 @@ from service import cli
 from service.identity import Role
 from service.kernel.crypto import Keys
 from service.kernel.ids import new_id
-from tests.conftest import DatabaseUrls
+from tests.conftest import DatabaseUrls, Server
 from tests.demo.processes import ROOT, Snp, environment, sentence, snp
 from tests.support import World
 
@@ -154,9 +154,8 @@ def test_migrating_again_changes_nothing(command: Command, shared_urls: Database
     assert re.fullmatch(r"The schema is at revision \d{4}\.\n", output)
 
 
-def test_a_role_without_rights_cannot_migrate(command: Command, server: object) -> None:
-    urls: DatabaseUrls = server.urls_of("postgres")  # type: ignore[attr-defined]
-    command.settings(owner_database_url=urls.app)
+def test_a_role_without_rights_cannot_migrate(command: Command, server: Server) -> None:
+    command.settings(owner_database_url=server.urls_of("postgres").app)
     code, line = command.refused("migrate")
     assert code == 1
     assert "The database refuses" in line

@@ -17,7 +17,7 @@ CHER = "practice;Cabinet de Bourges;180000011;18033\n"
 def snp(urls: DatabaseUrls, keys: Keys, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run `snp directory` as an operator does, its output in a pipe."""
     ours = {"SNP_DATABASE_URL": urls.app, "SNP_KEYS": keys.model_dump_json()}
-    return subprocess.run(  # noqa: S603
+    return subprocess.run(
         [sys.executable, "-m", "service.cli", "directory", *arguments],
         check=False,
         capture_output=True,

@@ -34,7 +34,7 @@ def snp(url: str, keys: Keys, *arguments: str) -> "subprocess.Popen[str]":
         "finally: print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1],"
         " file=sys.stderr)"
     )
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [sys.executable, "-c", measured, "directory", "import", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -54,7 +54,7 @@ def finished(process: "subprocess.Popen[str]") -> tuple[str, int]:
 def generate(path: Path, lines: int, *arguments: str) -> Path:
     """Write an invented extract."""
     script = str(ROOT / "scripts" / "generate_extract.py")
-    subprocess.run(  # noqa: S603
+    subprocess.run(
         [sys.executable, script, str(path), "--lines", str(lines), *arguments],
         check=True,
         cwd=ROOT,

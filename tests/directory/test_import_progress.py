@@ -29,7 +29,7 @@ def crowd(folder: Path) -> Path:
 def start(file: Path, url: str, keys: Keys, errors: int, *more: str) -> "subprocess.Popen[bytes]":
     """Start an import with this standard error."""
     ours = {"SNP_DATABASE_URL": url, "SNP_KEYS": keys.model_dump_json()}
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [sys.executable, "-m", "service.cli", "directory", "import", "--file", str(file), *more],
         stdout=subprocess.PIPE,
         stderr=errors,

@@ -300,9 +300,9 @@ def test_an_unknown_list_names_the_known_ones() -> None:
 
 def test_tables_cannot_be_changed_by_a_reader() -> None:
     with pytest.raises(TypeError):
-        code_list("sexes")["X"] = code_list("sexes")["M"]  # type: ignore[index]
+        code_list("sexes")["X"] = code_list("sexes")["M"]  # type: ignore[index]  # is refused
     with pytest.raises(TypeError):
-        territories()["36"] = search_radius("75")  # type: ignore[index]
+        territories()["36"] = search_radius("75")  # type: ignore[index]  # is refused
 
 
 # Distances

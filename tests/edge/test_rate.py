@@ -13,7 +13,7 @@ from service.kernel.http.rate import Guesses, RateLimit, TooManyRequests, networ
 from service.kernel.settings import Settings
 from tests.conftest import DatabaseUrls
 from tests.kernel.serving import serving
-from tests.support import World, problem
+from tests.support import Caller, World, problem
 
 MakeSettings = Callable[..., Settings]
 
@@ -217,8 +217,8 @@ async def test_guessing_a_secret_makes_wait_and_the_client_does_not(
     settings = make_settings(shared_urls.app, token_requests_per_minute=10_000)
     at_home, unknown = await world.regulator(), await world.pharmacist()
 
-    def form(caller: object, secret: str | None = None) -> dict[str, str]:
-        credentials = caller.secret  # type: ignore[attr-defined]
+    def form(caller: Caller, secret: str | None = None) -> dict[str, str]:
+        credentials = caller.secret
         return {
             "grant_type": "client_credentials",
             "client_id": str(credentials.client_id),

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import asyncpg
@@ -239,7 +240,7 @@ class Installation:
         started = time.monotonic()
         async with httpx.AsyncClient(timeout=10) as http:
             for server in self.servers:
-                await until(lambda s=server: _ready(http, s))  # type: ignore[misc]
+                await until(partial(_ready, http, server))
         return time.monotonic() - started
 
     async def heal(self) -> None:

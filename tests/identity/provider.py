@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
 
-    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *arguments: Any) -> None:  # noqa: A002  the library calls it so
         """Say nothing on the terminal."""
 
 
@@ -124,7 +124,7 @@ class Provider:
 
     def start(self) -> None:
         """Come up, on the same port each time."""
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(
             [sys.executable, __file__, str(self.folder), str(self.port)]
         )
         for _ in range(600):

@@ -78,7 +78,7 @@ def served(
 def proxy(authority: Authority, served: str) -> Iterator[str]:
     """A proxy process before it, that ends TLS."""
     command = [sys.executable, tls_proxy.__file__, authority.folder, served.rpartition(":")[2]]
-    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE) as process:  # noqa: S603
+    with subprocess.Popen(list(map(str, command)), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         yield f"https://127.0.0.1:{int(process.stdout.readline())}"
         process.kill()

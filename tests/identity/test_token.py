@@ -345,7 +345,7 @@ async def test_a_tampered_token_is_no_token(world: World) -> None:
         answer = await caller.request(
             "GET",
             "/v1/me",
-            headers={"Authorization": f"Bearer {token}".encode()},  # type: ignore[dict-item]
+            headers={"Authorization": f"Bearer {token}".encode()},  # type: ignore[dict-item]  # bytes travel as they are
         )
         problem(answer, 401, "token-invalid")
     assert (await caller.get("/v1/me")).status_code == 200

@@ -45,7 +45,7 @@ async def main(folder: Path, upstream: int) -> None:
     server = await asyncio.start_server(
         lambda reader, writer: _serve(upstream, reader, writer), "127.0.0.1", 0, ssl=context
     )
-    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201
+    print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201  read by who started it
     await server.serve_forever()
 
 

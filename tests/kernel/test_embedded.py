@@ -70,7 +70,7 @@ def begin(folder: Path, template: Path) -> Iterator[Start]:
 
     def begin(where: Path = folder, *, durable: bool = False) -> Cluster:
         if where == folder and not list(folder.glob("postgres*")):
-            subprocess.run(["/bin/cp", "-a", template, folder], check=True)  # noqa: S603
+            subprocess.run(["/bin/cp", "-a", template, folder], check=True)
         clusters.append(start(where, durable=durable))
         return clusters[-1]
 
@@ -81,7 +81,7 @@ def begin(folder: Path, template: Path) -> Iterator[Start]:
 
 def owner(folder: Path, *more: str) -> subprocess.Popen[str]:
     """Start another process that starts a cluster in the folder."""
-    return subprocess.Popen(  # noqa: S603
+    return subprocess.Popen(
         [sys.executable, "-c", START, str(folder), *more],
         cwd=ROOT,
         stdout=subprocess.PIPE,
@@ -134,7 +134,7 @@ async def keep(cluster: Cluster, word: str) -> None:
     await run(
         cluster.superuser_url,
         "create table if not exists kept (word text)",
-        f"insert into kept values ('{word}') returning 1",  # noqa: S608
+        f"insert into kept values ('{word}') returning 1",
     )
 
 
@@ -273,7 +273,7 @@ async def test_pid_file_naming_another_process_is_not_believed(begin: Start) -> 
     until(lambda: not works(first.home))
     pid_file = first.home / "postmaster.pid"
     user = first.home.stat().st_uid if AS_ROOT else None
-    with subprocess.Popen(["/bin/sleep", "60"], user=user) as innocent:  # noqa: ASYNC220
+    with subprocess.Popen(["/bin/sleep", "60"], user=user) as innocent:  # noqa: ASYNC220  nobody waits for it
         for lock in (pid_file, first.home / ".s.PGSQL.5432.lock"):
             lines = lock.read_text().splitlines()
             lock.write_text("\n".join([str(innocent.pid), *lines[1:], ""]))
@@ -422,14 +422,14 @@ def test_full_disk_is_told_as_such(folder: Path) -> None:
     disk = folder / "disk"
     disk.mkdir()
     mount = ["/bin/mount", "-t", "tmpfs", "-o", "size=30m", "none", str(disk)]
-    mounted = AS_ROOT and not subprocess.call(mount, stderr=subprocess.DEVNULL)  # noqa: S603
+    mounted = AS_ROOT and not subprocess.call(mount, stderr=subprocess.DEVNULL)
     if not mounted:
         pytest.skip("needs the right to mount a small disk")
     try:
         assert f"The disk of {disk} is full" in refusal(disk)
         assert not list(disk.glob("postgres*/*"))
     finally:
-        subprocess.run(["/bin/umount", str(disk)], check=True)  # noqa: S603
+        subprocess.run(["/bin/umount", str(disk)], check=True)
 
 
 def test_servers_are_found_without_proc_too(begin: Start, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -453,7 +453,7 @@ async def test_a_request_id_is_echoed_and_made_when_none_fits(world: World) -> N
         answer = await regulator.request(
             "GET",
             "/v1/nothing",
-            headers={"X-Request-Id": sent.encode()},  # type: ignore[dict-item]
+            headers={"X-Request-Id": sent.encode()},  # type: ignore[dict-item]  # bytes travel as they are
         )
         made = answer.headers["X-Request-Id"]
         assert len(made) == 36

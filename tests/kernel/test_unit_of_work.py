@@ -43,7 +43,7 @@ async def _exists(database: Database, name: str) -> bool:
 
 def _lent(database: Database) -> int:
     """Tell how many connections of the pool somebody has."""
-    lent: int = database.engine.pool.checkedout()  # type: ignore[attr-defined]
+    lent: int = database.engine.pool.checkedout()  # type: ignore[attr-defined]  # this kind of pool counts
     return lent
 
 

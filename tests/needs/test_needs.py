@@ -216,7 +216,7 @@ async def test_the_note_stands_in_no_row_in_clear(world: World) -> None:
         for table in sorted({row.table_name for row in columns}):
             rows = await uow.execute(
                 text(
-                    f'SELECT count(*) FROM "{table}" AS r'  # noqa: S608
+                    f'SELECT count(*) FROM "{table}" AS r'
                     " WHERE r::text LIKE :clear OR r::text LIKE :bytes"
                 ),
                 {"clear": f"%{secret}%", "bytes": f"%{secret.encode().hex()}%"},

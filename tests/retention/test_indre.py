@@ -102,7 +102,7 @@ async def test_no_figure_changes(
         assert await here.due() == {}
         for table in ("patient_files", "bookings", "calls"):
             (left,) = await here.rows(
-                f"SELECT count(*) AS n FROM {table} WHERE case_id IS NOT NULL"  # noqa: S608
+                f"SELECT count(*) AS n FROM {table} WHERE case_id IS NOT NULL"
             )
             assert left["n"] == 0, table
         assert await _ask_everything(manager, kinds["cpts"]) == before

@@ -315,7 +315,7 @@ async def test_nobody_is_erased_while_being_booked(here: Place) -> None:
     await blocker.execute("SELECT FROM slots WHERE id = $1 FOR UPDATE", UUID(slot["id"]))
     body = {"slot_id": slot["id"], "patient_file_id": opened.json()["id"]}
     booking = asyncio.create_task(regulator.post("/v1/bookings", body))
-    while not await here.rows("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110
+    while not await here.rows("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110  nobody is told who waits
         await asyncio.sleep(0.01)
     assert await here.run() == {}
     await transaction.rollback()

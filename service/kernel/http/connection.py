@@ -32,7 +32,7 @@ class Connection(HttpToolsProtocol):
         self._watch: asyncio.TimerHandle | None = None
         self._refused = False
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Begin to wait."""
         super().connection_made(transport)
         self._since = self.loop.time()
