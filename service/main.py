@@ -11,6 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from service import audit as traces
+from service import stream
 from service.agenda.router import entries
 from service.agenda.router import router as agenda
 from service.agenda.tasks import keep_extended
@@ -40,6 +41,7 @@ from service.patients.router import router as patients
 from service.retention.router import router as retention
 from service.slots import Listings
 from service.slots.router import router as slots
+from service.worker import working
 
 _COLLECT_EVERY = 20_000  # objects that stayed; a request makes some thousands and frees them
 
@@ -99,10 +101,12 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         gc.set_threshold(_COLLECT_EVERY, 20, 50)
         # Read-only holds for what nobody asked for, too.
         background = [asyncio.create_task(work) for work in _background(settings, database)]
-        async with AsyncExitStack() as counted:
+        async with AsyncExitStack() as beside:
             if not settings.read_only:
-                await counted.enter_async_context(listings.flushed(database))
-                await counted.enter_async_context(strangers.flushed(database))
+                await beside.enter_async_context(listings.flushed(database))
+                await beside.enter_async_context(strangers.flushed(database))
+                if settings.worker_inside:
+                    await beside.enter_async_context(working(settings, database))
             yield
         for task in background:
             task.cancel()
@@ -125,7 +129,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = database
     app.state.listings = listings
     app.state.strangers = strangers
-    app.state.room_checks = {"audit": traces.sealing}
+    app.state.room_checks = {"audit": traces.sealing, "stream": stream.keeping}
     app.state.tokens = Tokens(database.vault.token_keys, settings.token_seconds)
     app.state.authenticators = Authenticators(settings)
     app.state.token_limit = RateLimit("token", settings.token_requests_per_minute)

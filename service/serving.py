@@ -1,6 +1,6 @@
 """Composition root of serving: a listening socket, uvicorn around the application, an orderly end.
 
-`snp serve` and `snp demo` both serve through here.
+`snp serve` and `snp demo` both serve through here; `snp worker` works without a socket.
 """
 
 import asyncio
@@ -15,10 +15,11 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from service.kernel import checks
+from service.kernel import checks, logs
 from service.kernel.http.connection import Connection
 from service.kernel.settings import Settings
 from service.main import create_app, open_database
+from service.worker import working
 
 _DRAIN_SECONDS = 10
 # Longer than what clients keep an idle connection for: else we would close it just as they send.
@@ -154,3 +155,25 @@ def run(settings: Settings, host: str, port: int, workers: int) -> None:
             else:
                 serve(settings, listener, ready)
         log.info("service.stopped", address=where)
+
+
+def work(settings: Settings) -> None:
+    """`snp worker`: work until told to stop; what is under way is finished first (10 s at most)."""
+    logs.configure(settings)
+    asyncio.run(_ensure_fit(settings))
+    asyncio.run(_work(settings))
+
+
+async def _work(settings: Settings) -> None:
+    told, loop = asyncio.Event(), asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup: stays so
+            loop.add_signal_handler(number, told.set)
+    database = open_database(settings)
+    try:
+        async with working(settings, database):
+            log.info("worker.started")
+            await told.wait()
+    finally:
+        await database.dispose()
+    log.info("worker.stopped")

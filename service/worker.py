@@ -5,7 +5,6 @@ dies leaves nothing half done: facts wait behind their cursor, stalled jobs are 
 """
 
 import asyncio
-import signal
 from collections.abc import (
     AsyncIterator,
     Awaitable,
@@ -103,7 +102,8 @@ def application(settings: Settings) -> procrastinate.App:
     """Return the library's application with the tasks of all rooms."""
     if settings.database_url is None:
         raise ValueError("No database: set SNP_DATABASE_URL.")
-    app = procrastinate.App(connector=jobs.connector(settings.database_url.get_secret_value()))
+    url = settings.database_url.get_secret_value()
+    app = procrastinate.App(connector=jobs.connector(url, prepared=settings.prepared_statements))
     app.add_tasks_from(_upkeep, namespace="worker")
     return app
 
@@ -145,23 +145,3 @@ async def _do_jobs(app: procrastinate.App, context: Context) -> None:
         delete_jobs=procrastinate.jobs.DeleteJobCondition.SUCCESSFUL,
         **options,
     )
-
-
-async def _until_told(settings: Settings, database: Database) -> None:
-    told = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:  # ignored under nohup: stays so
-            loop.add_signal_handler(number, told.set)
-    try:
-        async with working(settings, database):
-            log.info("worker.started")
-            await told.wait()
-    finally:
-        await database.dispose()
-    log.info("worker.stopped")
-
-
-def run(settings: Settings, database: Database) -> None:
-    """`snp worker`: work until told to stop; jobs under way are finished first."""
-    asyncio.run(_until_told(settings, database))

@@ -54,10 +54,13 @@ def main() -> None:
         if mistake.format_message():  # else the help was shown
             say(f"{mistake.format_message()} See snp --help.")
         code = mistake.exit_code
+    except Refused as refusal:
+        say(str(refusal))
+        code = 1
     except Exception as error:
         from service.sentences import sentence
 
-        told = str(error) if isinstance(error, Refused) else sentence(error)
+        told = sentence(error)
         if told is None:
             raise
         say(told)

@@ -1,4 +1,4 @@
-"""`snp serve`, `demo`, `health`: a server on this machine, and whether it lives."""
+"""`snp serve`, `worker`, `demo`, `health`: what runs on this machine, and whether it lives."""
 
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
@@ -30,6 +30,17 @@ def serve(
         settings.port if port is None else port,
         workers,
     )
+
+
+@app.command()
+def worker() -> None:
+    """Tell the outside what happened, and do what is due, until told to stop. Any number may run.
+
+    It does what no request waits for: webhooks, messages, reminders, what the clock brings.
+    """
+    from service import serving
+
+    serving.work(Settings())
 
 
 @app.command()

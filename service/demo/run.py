@@ -49,6 +49,7 @@ def _settings(folder: Path, settings: Settings, databases: Databases) -> Setting
         "keys": None,
         "keys_file": folder / files.KEYS,
         "rpps_check": "format",
+        "worker_inside": True,
         "token_requests_per_minute": 0,
         "client_requests_per_minute": 0,
         "address_requests_per_minute": 0,

@@ -46,12 +46,15 @@ async def defer(uow: UnitOfWork, jobs: Iterable[Job]) -> None:
         await uow.execute(_DEFER, {"jobs": orjson.dumps(rows).decode()})
 
 
-def connector(url: str) -> procrastinate.PsycopgConnector:
+def connector(url: str, *, prepared: bool) -> procrastinate.PsycopgConnector:
     """Return the library's way to the database: some connections, and one that listens."""
     _, _, rest = url.partition("://")
     return procrastinate.PsycopgConnector(
         conninfo=f"postgresql://{rest}",
         min_size=1,
         max_size=4,
-        kwargs={"application_name": "snp worker"},
+        kwargs={
+            "application_name": "snp worker",
+            "prepare_threshold": 5 if prepared else None,
+        },
     )

@@ -154,6 +154,11 @@ class Settings(BaseSettings):
         description="File that the sealer writes the hash of its newest seal to, best on another"
         " machine: `snp audit verify --head FILE` compares.",
     )
+    worker_inside: bool = Field(
+        False,
+        description="Let each server process work as `snp worker` does, as in the demo. Otherwise"
+        " run at least one worker beside the servers.",
+    )
     read_only: bool = Field(
         False, description="Refuse every change with 503, during a migration or a restore."
     )

@@ -7,7 +7,7 @@ learn from a fact. Nothing in a request waits for any of it.
 
 from service.stream.domain import BEGINNING, Fact, Listener, Shown, View, views
 from service.stream.repository import last_position, read_after
-from service.stream.usecases import Consume, consume, give_positions
+from service.stream.usecases import Consume, consume, give_positions, keeping
 
 __all__ = [
     "BEGINNING",
@@ -18,6 +18,7 @@ __all__ = [
     "View",
     "consume",
     "give_positions",
+    "keeping",
     "last_position",
     "read_after",
     "views",

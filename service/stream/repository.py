@@ -4,8 +4,6 @@ Whoever reads stays behind the oldest transaction that still runs: below the hor
 appears, so that positions are the order of transactions, and no fact is ever passed over.
 """
 
-from datetime import datetime
-
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
@@ -103,11 +101,17 @@ _NUMBER = (
 )
 _NUMBERED = select(func.count().label("facts"), func.max(_NUMBER.c.position).label("last"))
 _NOTIFY = text(f"SELECT pg_notify('{CHANNEL}', :last)")
-_BACKLOG = select(func.min(_e.occurred_at)).where(
-    _e.xid >= _xid(select(_c.reached).where(_c.consumer == _POSITIONS).scalar_subquery()),
-    _e.position.is_(None),
+_reached = select(_c.reached).where(_c.consumer == _POSITIONS).scalar_subquery()
+_KEEPING = select(
+    select(func.extract("epoch", snp_now() - _c.moved_at))
+    .where(_c.consumer == _POSITIONS)
+    .scalar_subquery()
+    .label("idle"),
+    select(func.extract("epoch", snp_now() - func.min(_e.occurred_at)))
+    .where(_e.xid >= _xid(_reached), _e.position.is_(None))
+    .scalar_subquery()
+    .label("waiting"),
 )
-_CURSORS = select(_c.consumer, _c.reached).where(_c.consumer != _POSITIONS)
 
 
 async def open_cursor(uow: UnitOfWork, consumer: str, reached: int) -> None:
@@ -160,12 +164,7 @@ async def read_after(uow: UnitOfWork, position: int, limit: int) -> list[Fact]:
     return [Fact(**row) for row in rows.mappings()]
 
 
-async def oldest_unnumbered(uow: UnitOfWork) -> datetime | None:
-    """Return when the oldest fact without a position happened."""
-    found: datetime | None = (await uow.single(_BACKLOG)).scalar_one()
-    return found
-
-
-async def cursors(uow: UnitOfWork) -> dict[str, int]:
-    """Return how far each consumer has come."""
-    return {row.consumer: row.reached for row in await uow.single(_CURSORS)}
+async def keeping(uow: UnitOfWork) -> tuple[float | None, float | None]:
+    """Return the seconds since a worker looked, and since the oldest fact that waits for it."""
+    row = (await uow.single(_KEEPING)).one()
+    return row.idle, row.waiting

@@ -10,6 +10,8 @@ from service.stream.domain import Fact
 Consume = Callable[[UnitOfWork, list[Fact]], Awaitable[None]]
 
 _BATCH = 1000
+# A worker moves at least with its own heartbeats, every ten seconds.
+_IDLE_SECONDS = 60
 
 
 async def give_positions(database: Database) -> int:
@@ -37,3 +39,12 @@ async def consume(database: Database, consumer: str, what: Consume) -> int:
             await what(uow, facts)
             await repository.move_cursor(uow, consumer, facts[-1].position)
         return len(facts)
+
+
+async def keeping(uow: UnitOfWork) -> tuple[bool, str]:
+    """Tell how far the worker is behind. Bookings need none: a server is ready without."""
+    idle, waiting = await repository.keeping(uow)
+    if idle is None or idle > _IDLE_SECONDS:
+        since = "yet" if idle is None else f"for {idle:.0f} s"
+        return True, f"no worker {since}: start snp worker"
+    return True, f"oldest fact not handed on: {waiting or 0:.0f} s"

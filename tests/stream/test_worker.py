@@ -1,0 +1,99 @@
+"""The worker as a process: it keeps up, leaves nothing half done when it dies, ends in order."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import asyncpg
+import httpx
+import pytest_asyncio
+
+from service import stream
+from service.kernel.crypto import Keys
+from service.kernel.db import Database
+from service.kernel.settings import Settings
+from service.main import create_app
+from tests.conftest import DatabaseUrls
+from tests.demo.processes import Snp, snp
+from tests.support import World, soon
+
+
+class House:
+    """A database of its own, with a server in this process."""
+
+    def __init__(self, database: Database, world: World, settings: dict[str, str]) -> None:
+        self.database, self.world, self.settings = database, world, settings
+
+    async def numbered(self) -> list[stream.Fact]:
+        """Return the facts that have their position."""
+        async with self.database.unit_of_work() as uow:
+            return await stream.read_after(uow, stream.BEGINNING, 10_000)
+
+    async def wait_for(self, subject: str) -> None:
+        """Wait until the facts of a subject are handed on."""
+        async with asyncio.timeout(30):
+            while subject not in {str(f.subject_id) for f in await self.numbered()}:  # noqa: ASYNC110  another process changes it
+                await asyncio.sleep(0.02)
+
+    async def stands(self) -> str:
+        """Return what readiness says of the stream."""
+        answer = await self.world.http.get("/health/ready")
+        assert answer.status_code == 200, answer.text
+        told: str = answer.json()["checks"]["stream"]
+        return told
+
+
+@pytest_asyncio.fixture
+async def house(
+    database_urls: DatabaseUrls, make_settings: Callable[..., Settings], keys: Keys
+) -> AsyncIterator[House]:
+    app = create_app(make_settings(database_urls.app))
+    transport = httpx.ASGITransport(app=app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+        world = await World(app.state.database, http).begin()
+        settings = {"SNP_DATABASE_URL": database_urls.app, "SNP_KEYS": keys.model_dump_json()}
+        yield House(app.state.database, world, settings)
+    await app.state.database.dispose()
+
+
+def started(process: Snp) -> bool:
+    return "worker.started" in process.errors
+
+
+async def test_a_worker_that_is_killed_leaves_its_work_to_the_next(
+    house: House, tmp_path: Path
+) -> None:
+    doctor = await house.world.doctor()
+    assert await house.stands() == "no worker yet: start snp worker"
+    with snp(tmp_path / "first", "worker", **house.settings) as first:
+        await asyncio.to_thread(first.wait_until, started)
+        before = await doctor.publish(soon(2))
+        await house.wait_for(before["id"])
+        assert first.end(signal.SIGKILL) == -signal.SIGKILL
+    meanwhile = await doctor.publish(soon(3))
+    assert meanwhile["id"] not in {str(fact.subject_id) for fact in await house.numbered()}
+    with snp(tmp_path / "second", "worker", **house.settings) as second:
+        await house.wait_for(meanwhile["id"])
+        assert (await house.stands()).startswith("oldest fact not handed on: ")
+        assert second.end(signal.SIGTERM) == 0
+        assert "worker.stopped" in second.errors
+    positions = [fact.position for fact in await house.numbered()]
+    assert positions == list(range(1, len(positions) + 1))
+
+
+async def test_a_worker_goes_on_when_its_connections_were_cut(
+    house: House, database_urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    doctor = await house.world.doctor()
+    with snp(tmp_path, "worker", **house.settings) as worker:
+        await asyncio.to_thread(worker.wait_until, started)
+        cutter = await asyncpg.connect(database_urls.superuser)
+        await cutter.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        await cutter.close()
+        slot = await doctor.publish(soon(2))
+        await house.wait_for(slot["id"])
+        assert worker.end(signal.SIGTERM) == 0
