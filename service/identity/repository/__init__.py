@@ -1,0 +1,68 @@
+"""Every SQL statement of the room. Statements are built once per shape and kept."""
+
+from service.identity.repository.accounts import (
+    add_account,
+    closed_accounts,
+    forget,
+    lock_account,
+    lock_account_by_id,
+    unused_accounts,
+)
+from service.identity.repository.clients import (
+    add_client,
+    certify,
+    find_certified,
+    find_client,
+    is_known,
+    list_clients,
+    remember_use,
+    renew_digest,
+    revoke,
+    rotate,
+    unused,
+)
+from service.identity.repository.grants import (
+    Grant,
+    GrantEntry,
+    add_grant,
+    find_grant,
+    follow_organization,
+    grant_is_unchanged,
+    list_grants,
+    live_grants,
+    live_grants_of_person,
+    revoke_grant,
+)
+from service.identity.repository.spent_tokens import is_unspent, spend
+
+__all__ = [
+    "Grant",
+    "GrantEntry",
+    "add_account",
+    "add_client",
+    "add_grant",
+    "certify",
+    "closed_accounts",
+    "find_certified",
+    "find_client",
+    "find_grant",
+    "follow_organization",
+    "forget",
+    "grant_is_unchanged",
+    "is_known",
+    "is_unspent",
+    "list_clients",
+    "list_grants",
+    "live_grants",
+    "live_grants_of_person",
+    "lock_account",
+    "lock_account_by_id",
+    "remember_use",
+    "renew_digest",
+    "revoke",
+    "revoke_grant",
+    "rotate",
+    "spend",
+    "unused",
+    "unused_accounts",
+]
