@@ -1,12 +1,13 @@
-"""Run a command beside a PostgreSQL 15 of its own, which is stopped and removed afterwards.
+"""Run a command beside PostgreSQL 15 servers of its own, stopped and removed afterwards.
 
     python scripts/with_postgresql15.py [--pgbouncer] COMMAND ...
 
-The server is Debian's (package postgresql-15). It listens on a Unix socket in a private folder and
-nowhere else, so that no port can be taken and nobody else can enter. SNP_TEST_SERVER_URL tells the
-tests where it is. With `--pgbouncer` the application's role goes through Debian's PgBouncer in
-transaction mode (SNP_TEST_APP_URL), without prepared statements; few server connections are taken
-in turn, so that a statement left behind on one of them is missed at once.
+The servers are Debian's (package postgresql-15). They listen on Unix sockets in a private folder
+and nowhere else, so that no port can be taken and nobody else can enter. SNP_TEST_SERVER_URL tells
+the tests where they are: one for each that works at the same time, since what one leaves running
+holds back the others' seals and positions. With `--pgbouncer` the application's role goes through
+Debian's PgBouncer in transaction mode (SNP_TEST_APP_URL), without prepared statements; few server
+connections are taken in turn, so that a statement left behind on one of them is missed at once.
 """
 
 import argparse
@@ -115,8 +116,8 @@ def _running(
                 break
 
 
-def _postgresql(stack: ExitStack, folder: Path, account: dict[str, Any]) -> str:
-    """Start PostgreSQL 15 and return its URL with {role} and {database} in it."""
+def _postgresql(stack: ExitStack, folder: Path, account: dict[str, Any]) -> None:
+    """Start PostgreSQL 15 with its data and its socket in a folder."""
     home = folder / "data"
     command = [str(PROGRAMS / "initdb"), "-D", str(home), "--username=postgres", "--auth=trust"]
     command += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions"]
@@ -135,7 +136,6 @@ def _postgresql(stack: ExitStack, folder: Path, account: dict[str, Any]) -> str:
     socket = folder / f".s.PGSQL.{PORT}"
     stack.enter_context(_running(command, socket, folder / "postgres.log", account))
     _wait(folder, account)
-    return f"postgresql://{{role}}@/{{database}}?host={folder}&port={PORT}"
 
 
 def _wait(folder: Path, account: dict[str, Any]) -> None:
@@ -148,8 +148,8 @@ def _wait(folder: Path, account: dict[str, Any]) -> None:
         time.sleep(0.05)
 
 
-def _pgbouncer(stack: ExitStack, folder: Path, account: dict[str, Any]) -> str:
-    """Start PgBouncer before the server and return its URL with {role} and {database} in it."""
+def _pgbouncer(stack: ExitStack, folder: Path, account: dict[str, Any]) -> None:
+    """Start PgBouncer before the server of the same folder."""
     program = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
     if program is None:
         raise Missing("PgBouncer is not on this machine: apt-get install pgbouncer.")
@@ -161,7 +161,11 @@ def _pgbouncer(stack: ExitStack, folder: Path, account: dict[str, Any]) -> str:
     socket = folder / f".s.PGSQL.{POOLER_PORT}"
     command = [program, "-q", str(file)]
     stack.enter_context(_running(command, socket, folder / "pgbouncer.out", account))
-    return f"postgresql://{{role}}@/{{database}}?host={folder}&port={POOLER_PORT}"
+
+
+def _url(folder: Path, port: int) -> str:
+    """Return the URL with {role}, {database} and {server} in it."""
+    return f"postgresql://{{role}}@/{{database}}?host={folder}/{{server}}&port={port}"
 
 
 def _run(command: list[str], *, through_pgbouncer: bool) -> int:
@@ -171,9 +175,19 @@ def _run(command: list[str], *, through_pgbouncer: bool) -> int:
     environment = dict(os.environ)
     with ExitStack() as stack:
         folder = stack.enter_context(_folder(account))
-        environment["SNP_TEST_SERVER_URL"] = _postgresql(stack, folder, account)
+        servers = os.cpu_count() or 1  # as many as pytest-xdist lets work: -n auto
+        for number in range(servers):
+            home = folder / str(number)
+            home.mkdir()
+            if "user" in account:
+                os.chown(home, account["user"], account["group"])
+            _postgresql(stack, home, account)
+            if through_pgbouncer:
+                _pgbouncer(stack, home, account)
+        environment["SNP_TEST_SERVERS"] = str(servers)
+        environment["SNP_TEST_SERVER_URL"] = _url(folder, PORT)
         if through_pgbouncer:
-            environment["SNP_TEST_APP_URL"] = _pgbouncer(stack, folder, account)
+            environment["SNP_TEST_APP_URL"] = _url(folder, POOLER_PORT)
             environment["SNP_PREPARED_STATEMENTS"] = "false"
         with subprocess.Popen(command, env=environment) as process:  # noqa: S603  as asked
             try:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import hypothesis
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI
@@ -28,6 +29,10 @@ from service.kernel.wall import ensure_trusted
 from service.main import create_app
 from tests.demo.processes import Snp, snp
 from tests.support import World, begin_anew
+
+# How long an example takes says nothing about what it shows.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ class Server:
 def server(worker_id: str, keys: Keys) -> Iterator[Server]:
     """Start a server of this worker's own, or use the one that SNP_TEST_SERVER_URL names."""
     external = os.environ.get("SNP_TEST_SERVER_URL")
+    servers = int(os.environ.get("SNP_TEST_SERVERS", "1"))
     template = f"snp_template_{worker_id}_{os.getpid()}"
     folder: Path | None = None
     cluster: embedded.Cluster | None = None
@@ -105,7 +111,9 @@ def server(worker_id: str, keys: Keys) -> Iterator[Server]:
             templates = (external, os.environ.get("SNP_TEST_APP_URL", external), external)
             roles = ("snp_owner", "snp_app", "postgres")
             pairs = zip(templates, roles, strict=True)
-            return DatabaseUrls(*(url.format(role=role, database=name) for url, role in pairs))
+            number = int(worker_id.removeprefix("gw") if worker_id != "master" else 0)
+            names = {"database": name, "server": number % servers}
+            return DatabaseUrls(*(url.format(role=role, **names) for url, role in pairs))
 
     asyncio.run(_prepare(urls_of("postgres").superuser, template))
     upgrade(urls_of(template).owner)

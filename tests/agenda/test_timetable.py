@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from service import directory
@@ -84,7 +84,6 @@ def _closed(today: date, near: list[int], away: list[int]) -> Closed:
     return Closed(public=around, school={d + ONE_DAY for d in around}, absences=ranges)
 
 
-@settings(deadline=None)
 @given(
     timetable=timetables,
     zone=st.sampled_from(ZONES),
@@ -134,7 +133,6 @@ def test_every_slot_is_where_it_was_asked_for_and_none_elsewhere(
         assert 0 <= steps < timetable.slots_a_day
 
 
-@settings(deadline=None)
 @given(timetable=timetables, zone=st.sampled_from(ZONES), later=st.integers(-9, 500))
 def test_what_is_missing_is_told_and_only_the_clocks_swallow_slots(
     timetable: Timetable, zone: ZoneInfo, later: int

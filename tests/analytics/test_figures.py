@@ -20,9 +20,7 @@ from tests.support import Caller, World, problem
 PATH = "/v1/analytics/call-outcomes"
 YEAR = {"from": "2022-01-01", "to": "2023-01-01"}
 # Each example has a territory of its own.
-few = settings(
-    max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+few = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 async def _ask(caller: Caller, **query: Any) -> dict[str, Any]:

@@ -19,7 +19,6 @@ from tests.support import Caller, World
 # Each example has a territory of its own; a seed does not get simpler by being smaller.
 few = settings(
     max_examples=6,
-    deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )

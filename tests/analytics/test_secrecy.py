@@ -61,7 +61,7 @@ from tests.support import Caller, World, problem
 
 
 @pytest.mark.parametrize("case", CASES)
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(seed=st.integers(0, 2**32))
 def test_no_small_count_follows_from_all_answers_together(case: str, seed: int) -> None:
     """Ranges that overlap, communities that share rows, hours, parts, one figure or another."""

@@ -47,9 +47,7 @@ async def _mask(world: World, call: dict[str, Any]) -> int:
         return int((await _row(uow, call)).outcome_mask)
 
 
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(steps=st.lists(st.sampled_from(BY_HAND) | st.integers(0, 9), min_size=1, max_size=12))
 async def test_the_mask_is_that_of_the_live_rows(world: World, steps: list[Outcome | int]) -> None:
     """An outcome adds one; a number removes one of those there are."""

@@ -186,9 +186,7 @@ async def test_the_figures_are_what_the_rows_say(world: World, zone_name: str) -
     assert len(rows) == 1 + sum(len(found[name]) for name in found if name.startswith("by_"))
 
 
-@settings(
-    max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 10**6), cut=st.integers(1, (END - START).days - 1))
 async def test_every_way_to_add_it_up_comes_to_the_same(world: World, seed: int, cut: int) -> None:
     """By what it is about, by cells, and by parts of the period."""
