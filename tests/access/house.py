@@ -331,6 +331,7 @@ async def _things(
         "walk_in": walk_in["id"],
         "hold": used_up["hold", Role.PHARMACIST, Proof.SECRET],
         "booking": booking["id"],
+        "booker": str(pharmacist.organization_id),
         "file": booking["patient_file_id"],
         "phone": phone,
         "call": call["id"],

@@ -125,10 +125,10 @@ MATRIX = (
     ),
     Row("grants.revoke", GIVE, "man.own man.near adm", (403,), path={"grant_id": "{grant}"}),
     Row("grants.stop", KEEP, "man.own man.near adm", (403,), path={"account_id": "{person}"}),
-    # --- traces: those of the own territories -----------------------------------------------------
+    # --- traces: those of the own territories (elsewhere, who was refused there, maybe) -----------
     Row(
         "audit.list", KEEP, "man.own man.near adm", listed="{booking}",
-        query={"patient": "{file}"},
+        query={"patient": "{file}", "organization": "{booker}"},
     ),
     # --- directory: read by whoever works with it, kept at home ----------------------------------
     Row("directory.list_territories", ALL),
