@@ -31,7 +31,7 @@ from service.identity.router import router as identity
 from service.kernel import logs
 from service.kernel.crypto import KeysError, Vault, load_keys
 from service.kernel.db import Database
-from service.kernel.http import docs, health, pages, problems
+from service.kernel.http import docs, health, metrics, pages, problems
 from service.kernel.http.middleware import Observe
 from service.kernel.http.proxies import BehindProxies
 from service.kernel.http.rate import Guesses, RateLimit
@@ -130,6 +130,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.listings = listings
     app.state.strangers = strangers
     app.state.room_checks = {"audit": traces.sealing, "stream": stream.keeping}
+    app.state.room_measures = [traces.measures, stream.measures]
+    app.state.metrics = metrics.Metrics()
     app.state.tokens = Tokens(database.vault.token_keys, settings.token_seconds)
     app.state.authenticators = Authenticators(settings)
     app.state.token_limit = RateLimit("token", settings.token_requests_per_minute)
@@ -144,7 +146,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             proxies=listed(settings.trusted_proxies),
             certificate_header=settings.certificate_header,
         )
-    app.add_middleware(Observe, max_body_bytes=settings.max_body_bytes)
+    app.add_middleware(Observe, max_body_bytes=settings.max_body_bytes, metrics=app.state.metrics)
     problems.install(app)
     # Routes are looked at one after the other: first what is asked while a caller is on the line.
     for router in (
@@ -164,6 +166,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         audit,
         retention,
         health.router,
+        metrics.router,
         docs.router,
         pages.router,
     ):

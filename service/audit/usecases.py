@@ -149,6 +149,11 @@ async def sealing(uow: UnitOfWork) -> tuple[bool, str]:
     return True, f"oldest unsealed trace: {lag.seconds:.0f} s"
 
 
+async def measures(uow: UnitOfWork) -> dict[str, float]:
+    """Measure how old the oldest trace is that no seal covers."""
+    return {"audit_oldest_unsealed_seconds": float((await repository.lag(uow)).seconds)}
+
+
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """What one run of the sealer did; `head` is the hash of the newest seal, to be noted."""

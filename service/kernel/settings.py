@@ -189,6 +189,11 @@ class Settings(BaseSettings):
     retention_closed_account_months: Annotated[int, Field(ge=1)] = Field(
         12, description="Who people were is erased so long after their last right ended."
     )
+    metrics_token: SecretStr | None = Field(
+        None,
+        description="Whoever sends it (`Authorization: Bearer …`) may read `/metrics`. Unset: only"
+        " who asks from this machine, not through a proxy.",
+    )
     host: str = Field("127.0.0.1", description="Address that `snp serve` listens on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port of `snp serve`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

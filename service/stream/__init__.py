@@ -7,7 +7,7 @@ learn from a fact. Nothing in a request waits for any of it.
 
 from service.stream.domain import BEGINNING, Fact, Listener, Shown, View, views
 from service.stream.repository import last_position, read_after
-from service.stream.usecases import Consume, consume, give_positions, keeping
+from service.stream.usecases import Consume, consume, give_positions, keeping, measures
 
 __all__ = [
     "BEGINNING",
@@ -20,6 +20,7 @@ __all__ = [
     "give_positions",
     "keeping",
     "last_position",
+    "measures",
     "read_after",
     "views",
 ]

@@ -48,3 +48,10 @@ async def keeping(uow: UnitOfWork) -> tuple[bool, str]:
         since = "yet" if idle is None else f"for {idle:.0f} s"
         return True, f"no worker {since}: start snp worker"
     return True, f"oldest fact not handed on: {waiting or 0:.0f} s"
+
+
+async def measures(uow: UnitOfWork) -> dict[str, float]:
+    """Measure the same: seconds since a worker looked, and since the oldest fact that waits."""
+    idle, waiting = await repository.keeping(uow)
+    found = {"stream_oldest_waiting_seconds": float(waiting or 0)}
+    return found if idle is None else found | {"stream_worker_idle_seconds": float(idle)}

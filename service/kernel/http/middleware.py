@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.kernel.http.metrics import Metrics
 from service.kernel.http.problems import problem
 from service.kernel.http.rate import told
 from service.kernel.ids import new_id
@@ -35,10 +36,11 @@ log = structlog.get_logger()
 
 
 class Observe:
-    """Gives each request an id, logs one line with the route's template, never its path."""
+    """Gives each request an id; counts and logs it by the route's template, never by its path."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_body_bytes: int, metrics: Metrics) -> None:
         self.app = app
+        self._metrics = metrics
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -70,12 +72,14 @@ class Observe:
                 )
                 await answer(scope, receive, observed)
         finally:
+            seconds, route = time.perf_counter() - started, route_template(scope)
+            self._metrics.served(scope, route, status, seconds)
             log.info(
                 "request",
                 method=scope["method"],
-                route=route_template(scope),
+                route=route,
                 status=status,
-                ms=round((time.perf_counter() - started) * 1000, 1),
+                ms=round(seconds * 1000, 1),
             )
 
     def _limited(self, scope: Scope, receive: Receive) -> Receive:
