@@ -117,7 +117,8 @@ def server(worker_id: str, keys: Keys) -> Iterator[Server]:
 
     asyncio.run(_prepare(urls_of("postgres").superuser, template))
     upgrade(urls_of(template).owner)
-    asyncio.run(trust(urls_of(template).app, keys))
+    # Not through a pooler, which would stay connected: a template is cloned when nobody is there.
+    asyncio.run(trust(urls_of(template).owner, keys))
     yield Server(urls_of, template)
     if cluster is not None:
         cluster.stop()
@@ -125,9 +126,9 @@ def server(worker_id: str, keys: Keys) -> Iterator[Server]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def trust(app_url: str, keys: Keys) -> None:
+async def trust(url: str, keys: Keys) -> None:
     """Let a database believe keys, as the first server that starts does."""
-    database = Database(app_url, Settings.model_validate({}), Vault(keys))
+    database = Database(url, Settings.model_validate({}), Vault(keys))
     try:
         async with database.unit_of_work() as uow:
             await ensure_trusted(uow)
