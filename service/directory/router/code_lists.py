@@ -2,14 +2,15 @@
 
 import hashlib
 from functools import cache
-from typing import Annotated, Any
+from typing import Any
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Response
 from pydantic import Field
 
 from service.directory import reference
 from service.directory.domain import CodeListNotFound
 from service.identity.http import CurrentActor, Guarded, refusals
+from service.kernel.http.deps import IfNoneMatch, is_known
 from service.kernel.http.shapes import Answer
 
 router = APIRouter(prefix="/v1", tags=["directory"], route_class=Guarded)
@@ -18,7 +19,6 @@ _KEPT = "private, max-age=86400"
 _UNCHANGED: dict[int | str, dict[str, Any]] = {
     304: {"description": "`If-None-Match` names the list as it is."}
 }
-IfNoneMatch = Annotated[str | None, Header(description="ETag of the answer that you have.")]
 
 
 class CodeOut(Answer):
@@ -75,7 +75,7 @@ async def read_code_list(
         raise CodeListNotFound(code_lists=list(reference.code_lists()))
     found, etag = _rendered(name)
     headers = {"Cache-Control": _KEPT, "ETag": etag}
-    if etag in (if_none_match or "").replace(",", " ").replace("W/", "").split():
+    if is_known(etag, if_none_match):
         return Response(status_code=304, headers=headers)
     response.headers.update(headers)
     return found

@@ -72,6 +72,14 @@ def tag(response: Response, version: int) -> None:
     response.headers["ETag"] = f'"{version}"'
 
 
+IfNoneMatch = Annotated[str | None, Header(description="ETag of the answer that you have.")]
+
+
+def is_known(etag: str, if_none_match: str | None) -> bool:
+    """Tell whether the caller has the answer of this ETag already (RFC 9110 §13.1.2)."""
+    return etag in (if_none_match or "").replace(",", " ").replace("W/", "").split()
+
+
 def written(content: object) -> Response:
     """Write an answer made of our own rows as it is, where validating it first costs too much.
 
