@@ -19,6 +19,8 @@ from service.analytics.router import router as analytics
 from service.audit.router import router as audit
 from service.audit.tasks import keep_sealed
 from service.bookings.router import router as bookings
+from service.calendar.router import feeds
+from service.calendar.router import router as calendar
 from service.calls.router import router as calls
 from service.directory import reference
 from service.directory.router import router as directory
@@ -162,6 +164,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         code_lists,
         needs,
         agenda,
+        calendar,
+        feeds,
         analytics,
         audit,
         retention,

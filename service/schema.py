@@ -3,6 +3,7 @@
 import service.agenda.tables
 import service.audit.tables
 import service.bookings.tables
+import service.calendar.tables
 import service.calls.tables
 import service.directory.tables
 import service.identity.tables

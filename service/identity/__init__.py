@@ -19,7 +19,13 @@ from service.identity.domain import (
     GrantInvalid,
     Role,
 )
-from service.identity.parts import grant_is_live, grant_parameters, live_grants
+from service.identity.parts import (
+    grant_is_live,
+    grant_parameters,
+    live_grants,
+    right_ended,
+    still_acts,
+)
 from service.identity.people import ASSERTED, Account, Identifier, IdentifierInvalid, identifier
 from service.identity.repository import GrantEntry
 from service.identity.tokens import Tokens
@@ -87,7 +93,9 @@ __all__ = [
     "open_account",
     "revoke_client",
     "revoke_grant",
+    "right_ended",
     "rotate_secret",
+    "still_acts",
     "unused_accounts",
     "unused_clients",
 ]

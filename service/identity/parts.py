@@ -1,5 +1,6 @@
 """Statement parts: is the caller's grant still as its token says; and which grants are there?"""
 
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -9,6 +10,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     exists,
+    func,
     literal_column,
     or_,
     select,
@@ -76,6 +78,38 @@ def grant_is_live() -> ColumnElement[bool]:
             or_(g.client_id.is_not(None), exists(software)),
         )
     )
+
+
+def still_acts(
+    practitioner_id: ColumnElement[Any],
+    *,
+    grant_id: ColumnElement[Any],
+    client_id: ColumnElement[Any],
+) -> ColumnElement[bool]:
+    """True while a right and its software are in force, and it lets act for a practitioner.
+
+    For a row that was made with that right and outlives the request: its columns.
+    """
+    g, c = grants.c, clients.c
+    return exists(
+        select(1).where(
+            g.id == grant_id,
+            in_force(),
+            _one_of(PUBLISHERS),
+            practitioner_id == func.any(g.practitioner_ids),
+            c.id == client_id,
+            c.revoked_at.is_(None),
+        )
+    )
+
+
+def right_ended(
+    grant_id: ColumnElement[Any], client_id: ColumnElement[Any], *, before: ColumnElement[datetime]
+) -> ColumnElement[bool]:
+    """True when a right, or its software, had ended before an instant. Columns of a row."""
+    g, c = grants.c, clients.c
+    ended = func.least(g.revoked_at, g.valid_until, c.revoked_at)
+    return exists(select(1).where(g.id == grant_id, c.id == client_id, ended < before))
 
 
 def grant_parameters(actor: Actor) -> dict[str, Any]:

@@ -187,7 +187,9 @@ class Settings(BaseSettings):
         " long is revoked; so are the rights of people who do not sign in.",
     )
     retention_closed_account_months: Annotated[int, Field(ge=1)] = Field(
-        12, description="Who people were is erased so long after their last right ended."
+        12,
+        description="Who people were is erased so long after their last right ended; what opened a"
+        " calendar so long after it opened none.",
     )
     metrics_token: SecretStr | None = Field(
         None,

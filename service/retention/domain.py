@@ -27,6 +27,7 @@ class Kind(StrEnum):
     CLIENTS = "clients"
     ACCOUNTS = "accounts"
     PEOPLE = "people"
+    CALENDARS = "calendars"
     IDEMPOTENCY = "idempotency"
 
 
@@ -75,8 +76,8 @@ class Rule:
 def rules(settings: Settings) -> Sequence[Rule]:
     """Return every limit, in the order in which they are applied (identity-security.md, 4.5).
 
-    What a legal hold covers stays, but clients, people with rights and idempotency keys, which
-    hold nothing about a patient.
+    What a legal hold covers stays, but clients, people with rights, calendar tokens and
+    idempotency keys, which hold nothing about a patient.
     """
     identity = f"{settings.retention_identity_months} months"
     references = f"{settings.retention_reference_months} months"
@@ -108,6 +109,11 @@ def rules(settings: Settings) -> Sequence[Rule]:
             Kind.PEOPLE,
             f"{settings.retention_closed_account_months} months",
             "names, e-mail and identifiers of people: after their last right ended",
+        ),
+        Rule(
+            Kind.CALENDARS,
+            f"{settings.retention_closed_account_months} months",
+            "calendar tokens: after they were revoked, or their maker's right ended",
         ),
         Rule(Kind.IDEMPOTENCY, "25 hours", "idempotency keys"),
     )

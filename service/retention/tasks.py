@@ -1,11 +1,11 @@
 """A retention run: what is due is erased in batches, each told in the trace."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from service import grants, identity
+from service import calendar, grants, identity
 from service.kernel import events, idempotency
 from service.kernel.db import Database, UnitOfWork
 from service.kernel.ids import new_id
@@ -39,12 +39,9 @@ async def due(database: Database, wanted: Iterable[Rule]) -> list[Done]:
 
 
 async def _count(uow: UnitOfWork, rule: Rule, before: datetime) -> int:
-    if rule.kind is Kind.CLIENTS:
-        return len(await identity.unused_clients(uow, before))
-    if rule.kind is Kind.ACCOUNTS:
-        return len(await identity.unused_accounts(uow, before))
-    if rule.kind is Kind.PEOPLE:
-        return len(await identity.closed_accounts(uow, before))
+    if rule.kind in _ELSEWHERE:
+        find, _ = _ELSEWHERE[rule.kind]
+        return len(await find(uow, before))
     if rule.kind is Kind.IDEMPOTENCY:
         return await idempotency.expired(uow)
     return await repository.count(uow, rule.kind, before)
@@ -86,20 +83,11 @@ async def _batch(database: Database, plan: Done, after: UUID, limit: int) -> Bat
 
 async def _erase(uow: UnitOfWork, plan: Done, after: UUID, limit: int) -> Batch:
     kind, before = plan.rule.kind, plan.before
-    if kind is Kind.CLIENTS:
-        unused = (await identity.unused_clients(uow, before))[:limit]
-        for client_id in unused:
-            await identity.revoke_client(uow, client_id)
-        return _batch_of(unused)
-    if kind is Kind.ACCOUNTS:
-        unused = (await identity.unused_accounts(uow, before))[:limit]
-        for account_id in unused:
-            await grants.stop(uow, events.OPERATOR, account_id)
-        return _batch_of(unused)
-    if kind is Kind.PEOPLE:
-        closed = (await identity.closed_accounts(uow, before))[:limit]
-        await identity.forget(uow, closed, before)
-        return _batch_of(closed)
+    if kind in _ELSEWHERE:
+        find, end = _ELSEWHERE[kind]
+        ids = (await find(uow, before))[:limit]
+        await end(uow, ids, before)
+        return Batch(ids[-1] if ids else None, len(ids))
     if kind is Kind.IDEMPOTENCY:
         return Batch(None, await idempotency.sweep(uow))
     if kind is Kind.OVERRIDE_TEXTS:
@@ -107,5 +95,22 @@ async def _erase(uow: UnitOfWork, plan: Done, after: UUID, limit: int) -> Batch:
     return await repository.erase(uow, kind, before, after, limit)
 
 
-def _batch_of(ids: Sequence[UUID]) -> Batch:
-    return Batch(ids[-1] if ids else None, len(ids))
+async def _revoke(uow: UnitOfWork, client_ids: Sequence[UUID], _before: datetime) -> None:
+    for client_id in client_ids:
+        await identity.revoke_client(uow, client_id)
+
+
+async def _stop(uow: UnitOfWork, account_ids: Sequence[UUID], _before: datetime) -> None:
+    for account_id in account_ids:
+        await grants.stop(uow, events.OPERATOR, account_id)
+
+
+Find = Callable[[UnitOfWork, datetime], Awaitable[list[UUID]]]
+End = Callable[[UnitOfWork, Sequence[UUID], datetime], Awaitable[None]]
+# What other rooms keep: what is due there, by id, and what is done to some of it.
+_ELSEWHERE: Mapping[Kind, tuple[Find, End]] = {
+    Kind.CLIENTS: (identity.unused_clients, _revoke),
+    Kind.ACCOUNTS: (identity.unused_accounts, _stop),
+    Kind.PEOPLE: (identity.closed_accounts, identity.forget),
+    Kind.CALENDARS: (calendar.ended, calendar.delete),
+}

@@ -291,6 +291,9 @@ async def _things(
             "slot_minutes": 20,
         },
     )
+    calendar_token = await _made(
+        doctor, f"/v1/practitioners/{doctor.practitioner_id}/calendar-tokens", {"name": "x"}
+    )
     legal_hold = await _made(regulator, "/v1/legal-holds", {"case_id": "x1", "reason": "Épreuve"})
     lifted = await regulator.delete(f"/v1/legal-holds/{legal_hold['id']}")
     assert lifted.status_code == 200, lifted.text
@@ -339,6 +342,7 @@ async def _things(
         "outcome": called.json()["id"],
         "need": need["id"],
         "session": session["id"],
+        "calendar_token": calendar_token["id"],
         "legal_hold": legal_hold["id"],
         "grant": grants[0]["id"],
         "delegation": delegation["id"],

@@ -49,7 +49,8 @@ _PARTS: Mapping[str, tuple[Role, ...]] = {
 BOOK, READ_DIRECTORY, KEEP = "reg pro doc", "reg pro doc man ana adm", "man adm"
 GIVE = "man adm doctor"
 ALL = "reg pro doc man ana sas adm"
-NO_TOKEN_NEEDED = frozenset({"identity.token", "health.live", "health.ready"})
+# A calendar is opened by the secret in its address (tests/calendar).
+NO_TOKEN_NEEDED = frozenset({"identity.token", "health.live", "health.ready", "calendar.feed"})
 
 
 @dataclass(frozen=True)
@@ -277,6 +278,16 @@ MATRIX = (
     Row(
         "agenda.end_absence", "doc", "doc.own", (200, 204), 403,
         path={**PRACTITIONER, "absence_id": "{absence}"},
+    ),
+    # --- calendar: the practitioner's side ------------------------------------------------------
+    Row(
+        "calendar.create_token", "doc", "doc.own", (201,), 403, path=PRACTITIONER,
+        body={"name": "x"},
+    ),
+    Row("calendar.list_tokens", "doc", "doc.own", others=403, path=PRACTITIONER),
+    Row(
+        "calendar.revoke_token", "doc", "doc.own", (204,), 403,
+        path={**PRACTITIONER, "token_id": "{calendar_token}"},
     ),
     # --- figures: those who are granted the territory --------------------------------------------
     *(

@@ -29,12 +29,13 @@ slot_sessions territory zone weekly school_zone modes specialty visibility organ
 slots organization_type territory zone modes specialty visibility organization_types
 idempotency_keys method
 """
-# Of organizations and professionals: the directory, and what everybody who books may read.
+# Of organizations and professionals: the directory, and what everybody who books may read; how a
+# doctor's side calls its calendars.
 PUBLIC = """
 territories name region | organizations name finess siret phone source_key
 practitioners rpps family_name given_name | locations name address postal_code phone source_key
 clients name certificate_subject | calls protocol | slots note | slot_sessions note
-patient_files regular_doctor_rpps | directory_imports filter file_name
+calendar_tokens name | patient_files regular_doctor_rpps | directory_imports filter file_name
 """
 # Who acted, as asserted by their software or proven: the trace (retention takes it from bookings
 # and calls), and the people who have rights here.
@@ -57,6 +58,7 @@ installation key_fingerprints | events address | access_log address | audit_seal
 # Keyed digests: from them nothing is read.
 DIGESTS = """
 clients secret_digest previous_digest | idempotency_keys fingerprint | spent_tokens digest
+calendar_tokens digest
 patient_files name_birth_index phone_index ins_index patient_key | bookings patient_key
 audit_seals row_digests named_salt named_digests lines_hash named_hash previous hash mac
 wall_keys inner_pad outer_pad

@@ -14,7 +14,7 @@ from service.kernel.http.problems import Problem
 from service.kernel.http.shapes import Answer, Body
 
 ROOT = Path(__file__).parents[2]
-OPEN = {"identity.token", "health.live", "health.ready"}
+OPEN = {"identity.token", "health.live", "health.ready", "calendar.feed"}
 SCHEMAS = "#/components/schemas/"
 
 

@@ -129,15 +129,19 @@ async def test_nobody_stands_anywhere_in_clear(
             async with proving.at(address(server) or "") as http:
                 http.timeout = httpx.Timeout(30)
                 http.event_hooks = {"response": [heard.hear]}
-                await _live_through_everything(await World(database, http).begin(), proving)
+                secret = await _live_through_everything(
+                    await World(database, http).begin(), proving
+                )
             log = server.output + server.errors
     await database.dispose()
 
+    secrets = [*SECRETS, secret]
     assert heard.statuses >= {200, 201, 204, 400, 401, 403, 404, 405, 409, 412, 413, 415, 422}
-    assert found_in(b"\n".join(heard.answers), SECRETS) == set()
+    assert found_in(b"\n".join(heard.answers), secrets) == set()
     assert "/v1/patient-files/{file_id}" in log
-    assert found_in(log.encode(), SECRETS) == set()
-    assert found_in_files(temporary, SECRETS) == {}
+    assert "/v1/practitioners/{practitioner_id}/calendar.ics" in log
+    assert found_in(log.encode(), secrets) == set()
+    assert found_in_files(temporary, secrets) == {}
 
     owner = await asyncpg.connect(databases.owner_url)
     for table in ("events", "access_log", "idempotency_keys"):
@@ -147,8 +151,8 @@ async def test_nobody_stands_anywhere_in_clear(
     await superuser.execute("CHECKPOINT")
     await superuser.close()
     dump = _dump(databases.owner_url)
-    assert found_in(dump, [OPEN, *SECRETS]) == {OPEN}
-    everywhere = found_in_files(tmp_path / "cluster", [OPEN, *SECRETS])
+    assert found_in(dump, [OPEN, *secrets]) == {OPEN}
+    everywhere = found_in_files(tmp_path / "cluster", [OPEN, *secrets])
     assert {word for words in everywhere.values() for word in words} == {OPEN}, everywhere
     assert any("/pg_wal/" in path for path in everywhere)
     assert any("/base/" in path for path in everywhere)
@@ -163,7 +167,8 @@ def _dump(owner_url: str) -> bytes:
     return done.stdout
 
 
-async def _live_through_everything(world: World, proving: Proofs) -> None:
+async def _live_through_everything(world: World, proving: Proofs) -> str:
+    """Return the secret of a calendar's address."""
     doctor, other, regulator = (
         await world.doctor(),
         await world.doctor(),
@@ -182,6 +187,25 @@ async def _live_through_everything(world: World, proving: Proofs) -> None:
     await _figures(world, manager)
     await _rights_and_traces(world, proving, manager, file)
     await _holds_and_export(regulator, file)
+    return await _calendar(doctor)
+
+
+async def _calendar(doctor: Caller) -> str:
+    path = f"/v1/practitioners/{doctor.practitioner_id}/calendar-tokens"
+    made = await doctor.post(path, {"name": "Téléphone"}, key="c1")
+    assert made.status_code == 201, made.text
+    assert (await doctor.post(path, {"name": "Téléphone"}, key="c1")).status_code == 201
+    url: str = made.json()["url"]
+    shown = await doctor.http.get(url)
+    assert "Rendez-vous SNP" in shown.text
+    assert found_in(shown.content, SECRETS) == set()
+    for wrong in (f"{url}x", f"{url}&token=x", url.replace("practitioners", "practitioner")):
+        assert (await doctor.http.get(wrong)).status_code == 404
+    assert (await doctor.http.post(url)).status_code == 405
+    assert (await doctor.http.get(url.replace(str(doctor.practitioner_id), "x"))).status_code == 422
+    assert (await doctor.delete(f"{path}/{made.json()['id']}")).status_code == 204
+    assert (await doctor.http.get(url)).status_code == 404
+    return url.partition("token=")[2]
 
 
 async def _rights_and_traces(world: World, proving: Proofs, manager: Caller, file_id: str) -> None:

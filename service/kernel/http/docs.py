@@ -65,6 +65,7 @@ TAGS = (
     ("directory", "Territories, organizations, practitioners, places."),
     ("slots", "Publish, search, hold."),
     ("agenda", "Sessions, which publish their slots themselves, and absences."),
+    ("calendar", "A practitioner's agenda in calendar software."),
     ("retention", "Legal holds, and all that is held about a patient."),
     ("patients", "The minimum needed to be received. Identity travels in bodies only."),
     ("calls", "The call, its call-backs, outcomes and closure."),
