@@ -6,7 +6,7 @@ from typing import Annotated
 from uuid import UUID
 
 import orjson
-from icalendar import Calendar, Event
+from icalendar import Calendar, Event, vDuration
 from pydantic import ConfigDict, Field
 
 from service.calendar.domain import CalendarToken, Entry, Feed
@@ -90,6 +90,7 @@ def written(feed: Feed) -> bytes:
     calendar.add("version", "2.0")
     calendar.add("x-wr-calname", feed.name)
     calendar.add("refresh-interval", _ASK_AGAIN, parameters={"VALUE": "DURATION"})
+    calendar.add("x-published-ttl", vDuration(_ASK_AGAIN))  # the same, for Outlook
     for entry in feed.entries:
         calendar.add_component(_event(entry))
     content: bytes = calendar.to_ical()

@@ -242,7 +242,10 @@ async def test_five_hundred_events(world: World) -> None:
 
 
 async def test_an_empty_calendar_is_one(world: World) -> None:
-    assert await events(world.http, await shared(await world.doctor())) == {}
+    token = await shared(await world.doctor())
+    assert await events(world.http, token) == {}
+    text = unfolded(await fetched(world.http, token))
+    assert "REFRESH-INTERVAL;VALUE=DURATION:PT15M\r\nX-PUBLISHED-TTL:PT15M\r\n" in text
 
 
 # --- nobody's name --------------------------------------------------------------------------------

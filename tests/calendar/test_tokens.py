@@ -258,6 +258,8 @@ async def test_a_practitioner_who_practises_no_more_has_no_calendar(world: World
     assert left.status_code == 200, left.text
     await _refused(world.http, made["url"])
     problem(await doctor.post(tokens_of(doctor), {"name": "x"}), 409, "practitioner-inactive")
+    other = await world.doctor()
+    problem(await other.post(tokens_of(doctor), {"name": "x"}), 403, "not-my-practitioner")
     async with world.database.unit_of_work() as uow:
         active = await uow.execute(
             select(practitioners.c.active).where(practitioners.c.id == doctor.practitioner_id)
@@ -384,17 +386,24 @@ async def test_what_opens_nothing_any_more_is_deleted_a_year_later(
 ) -> None:
     async with place(database_urls, make_settings) as here:
         doctor = await here.world.doctor()
-        delegate = await _delegate(here.world, doctor)
-        kept, revoked, theirs = [await shared(one) for one in (doctor, doctor, delegate)]
-        grant = await _grant_of(here.world, delegate)
+        delegate, expired, software = [await _delegate(here.world, doctor) for _ in range(3)]
+        makers = (doctor, doctor, delegate, expired, software)
+        kept, revoked, *_ = [await shared(one) for one in makers]
+        grant, ending = [await _grant_of(here.world, one) for one in (delegate, expired)]
         assert (await doctor.delete(f"{tokens_of(doctor)}/{revoked['id']}")).status_code == 204
         async with here.database.unit_of_work() as uow:
             await revoke_grant(uow, OPERATOR, grant)
+            this = update(grants).where(grants.c.id == ending)
+            await uow.execute(this.values(valid_until=soon(1)))
+            await uow.execute(
+                update(clients)
+                .where(clients.c.id == software.secret.client_id)
+                .values(revoked_at=soon(0))
+            )
         await here.later(days=360)
         assert "calendars" not in await here.run()
         await here.later(days=367)
-        assert (await here.due())["calendars"] == 2
-        assert (await here.run(batch=1))["calendars"] == 2
+        assert (await here.due())["calendars"] == 4
+        assert (await here.run(batch=1))["calendars"] == 4
         rows = await here.rows("SELECT id FROM calendar_tokens")
         assert [str(row["id"]) for row in rows] == [kept["id"]]
-        assert theirs["id"] != kept["id"]
