@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import asyncpg
@@ -269,11 +269,18 @@ class Clock:
 
     async def shift(self, by: timedelta) -> None:
         """Let `snp_now()` run this much ahead of the real time."""
+        await self._tell(f"statement_timestamp() + interval ''{by.total_seconds()} seconds''")
+
+    async def stop(self, at: datetime) -> None:
+        """Let it be this very instant, to the microsecond, until further notice."""
+        await self._tell(f"timestamptz ''{at.isoformat()}''")
+
+    async def _tell(self, now: str) -> None:
         connection = await asyncpg.connect(self.owner_url)
         try:
             await connection.execute(
                 "CREATE OR REPLACE FUNCTION snp_now() RETURNS timestamptz LANGUAGE sql STABLE AS "
-                f"'SELECT statement_timestamp() + interval ''{by.total_seconds()} seconds'''"
+                f"'SELECT {now}'"
             )
         finally:
             await connection.close()

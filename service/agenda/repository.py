@@ -1,6 +1,7 @@
 """Every SQL statement of the room. Slots are written by the room `slots`, bookings by theirs."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import date, datetime
 from functools import cache
 from typing import Any
@@ -34,6 +35,7 @@ from service.kernel.crypto import Vault
 from service.kernel.db import UnitOfWork
 from service.kernel.sql import bind, snp_now, uuids
 from service.kernel.tables import Instant
+from service.slots import ReleaseTo, Step
 from service.slots import parts as slots
 
 _n, _a, _s = slot_sessions.c, absences.c, slots.slot.c
@@ -72,6 +74,9 @@ def _session(row: RowMapping) -> Session:
         )
     members: dict[str, Any] = {name: row[name] for name in (*_PLAIN, *_KEPT)}
     members |= {name: tuple(row[name]) for name in _LISTS}
+    members["release"] = tuple(
+        Step(step["minutes_before"], ReleaseTo(step["to"])) for step in row["release"]
+    )
     return Session(
         timetable=Timetable(
             date=row["first_date"],
@@ -103,6 +108,7 @@ def _values(draft: SessionDraft, place: Place) -> dict[str, Any]:
         "school_zone": recurrence.school_zone,
         **{name: getattr(draft, name) for name in _PLAIN},
         **{name: list(getattr(draft, name)) for name in _LISTS},
+        "release": [asdict(step) for step in draft.release],
     }
 
 

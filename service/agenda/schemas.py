@@ -155,6 +155,9 @@ class SessionIn(Body):
     specialty: str | None = Field(None, examples=["SM54"])
     walk_in: bool = False
     note: slots.Note | None = None
+    release: slots.Release | None = Field(
+        None, description="As of a slot: before the start of each. Null or none: never."
+    )
     recurrence: RecurrenceIn | None = Field(None, description="Null: it takes place once.")
     on_overlap: OnOverlap = Field(
         OnOverlap.REFUSE,
@@ -181,11 +184,12 @@ class SessionIn(Body):
             specialty=self.specialty,
             walk_in=self.walk_in,
             note=self.note,
+            release=slots.steps(self.release),
         )
 
 
 _LISTS = ("modes", "visibility", "cpts_ids", "organization_types", "organization_ids")
-_NULLABLE = frozenset({"specialty", "note", "recurrence", "until", "school_zone"})
+_NULLABLE = frozenset({"specialty", "note", "release", "recurrence", "until", "school_zone"})
 _DEFAULTED = frozenset({"except_", "skip_public_holidays", "skip_school_holidays"})
 
 
@@ -239,6 +243,7 @@ class SessionPatch(_Patch):
     specialty: str | None = None
     walk_in: bool | None = None
     note: slots.Note | None = None
+    release: slots.Release | None = None
     recurrence: RecurrencePatch | None = Field(None, description="Null: only on `date`.")
 
     _known_specialty = field_validator("specialty")(_specialty)
@@ -249,6 +254,8 @@ class SessionPatch(_Patch):
         for name in _LISTS:
             if name in given:
                 given[name] = _once_each(given[name])
+        if "release" in given:
+            given["release"] = slots.steps(self.release)
         if self.recurrence is not None:
             given["recurrence"] = self.recurrence.changes()
         return given
@@ -313,6 +320,7 @@ class SessionOut(Answer):
     specialty: str | None
     walk_in: bool
     note: str | None
+    release: list[slots.StepOut]
     recurrence: RecurrenceOut | None
     next_date: LocalDate | None = Field(
         description="When it takes place next; null when it is over."
@@ -425,7 +433,7 @@ def report_out(report: Report) -> SessionReport:
             "skipped": report.skipped,
             "changes": report.changes and _changes(report.changes, session.zone),
             "visibility_warnings": slots.visibility_warnings(
-                session.audience, walk_in=session.walk_in
+                session.audience, walk_in=session.walk_in, release=session.release
             ),
         }
     )

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from service.kernel.tables import Instant, metadata, sealed
 
@@ -51,6 +52,8 @@ slot_sessions = Table(
     Column("overbooking", SmallInteger, nullable=False, server_default=text("0")),
     Column("walk_in", Boolean, nullable=False, server_default=text("false")),
     Column("note", Text),
+    # The steps of its slots' release: [{"minutes_before": 60, "to": "PUBLIC"}, ...]
+    Column("release", JSONB, nullable=False, server_default=text("'[]'")),
     Column("client_id", Uuid),
     # The last local date that was looked at; null: look again (an absence has ended).
     Column("filled_through", Date),

@@ -1,7 +1,8 @@
 """Slots: doctors publish room that the public cannot see; those who may see it hold and book it.
 
 States (derived): open, full, withdrawn, past. Events: slot.published, slot.amended,
-slot.withdrawn, hold.placed, hold.released. `parts` holds the rule of who sees a slot and the
+slot.released, slot.withdrawn, hold.placed, hold.released, hold.expired; `settle` tells those that
+time alone brings about. `parts` holds the rule of who sees a slot and the
 taking of a seat, for bookings.
 """
 
@@ -28,9 +29,23 @@ from service.slots.domain import (
     inactive,
     visibility_warnings,
 )
+from service.slots.domain.release import ReleaseTo, Step, check_release, gives_back_before
 from service.slots.listings import Listings
 from service.slots.repository import count_open, left_behind, standing
-from service.slots.schemas import Extra, Ids, Labels, Modes, Note, Seats, Types, VisibilityWarning
+from service.slots.schemas import (
+    Extra,
+    Ids,
+    Labels,
+    Modes,
+    Note,
+    Release,
+    Seats,
+    StepOut,
+    Types,
+    VisibilityWarning,
+    steps,
+)
+from service.slots.tasks import Settled, settle
 from service.slots.usecases import (
     amend_free,
     blocking,
@@ -62,7 +77,10 @@ __all__ = [
     "NotMyPractitioner",
     "Note",
     "OverlappingSlot",
+    "Release",
+    "ReleaseTo",
     "Seats",
+    "Settled",
     "Slot",
     "SlotBooked",
     "SlotDraft",
@@ -73,15 +91,19 @@ __all__ = [
     "SlotWalkIn",
     "SlotWithdrawn",
     "Standing",
+    "Step",
+    "StepOut",
     "Types",
     "Visibility",
     "VisibilityWarning",
     "amend_free",
     "blocking",
     "check_place",
+    "check_release",
     "count_elsewhere_with",
     "count_open",
     "fill_up",
+    "gives_back_before",
     "inactive",
     "left_behind",
     "lock_emptied",
@@ -92,7 +114,9 @@ __all__ = [
     "parts",
     "publish",
     "publish_checked",
+    "settle",
     "standing",
+    "steps",
     "take_back",
     "visibility_warnings",
     "why_not",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     CTE,
     ColumnElement,
     Float,
@@ -25,6 +26,7 @@ from sqlalchemy.dialects.postgresql import JSONB, array
 
 from service.identity import BOOKERS, PROFESSIONALS, Actor, live_grants
 from service.kernel.sql import bind, flag, snp_now, texts, uuids
+from service.slots.domain import release
 from service.slots.tables import holds, slots
 
 _s = slots.c
@@ -67,8 +69,8 @@ def visible(viewer: Viewer = CALLER, *, own: bool = True) -> ColumnElement[bool]
     Labels add up: PUBLIC admits any booking role granted in the slot's territory; PRO professionals
     and regulation granted there; SNP regulation granted there; CPTS the members of the named
     communities, wherever they are. `organization_types` and `organization_ids` narrow what PRO and
-    CPTS admit, never SNP. The publisher's side always sees its own. Parameters: `caller`, unless
-    the viewer is made of columns.
+    CPTS admit, never SNP. A label that a release adds counts from its instant on. The publisher's
+    side always sees its own. Parameters: `caller`, unless the viewer is made of columns.
     """
     here = _s.territory == func.any(viewer.territories)
     not_narrowed = and_(
@@ -116,8 +118,27 @@ def owned(viewer: Viewer = CALLER) -> ColumnElement[bool]:
     )
 
 
+# Labels that a release may add, and the column that says since when.
+ADDED = {
+    str(to): column for to, column in release.COLUMNS.items() if to != release.ReleaseTo.GIVE_BACK
+}
+
+
 def _labelled(label: str) -> ColumnElement[bool]:
-    return literal_column(f"'{label}'") == func.any(_s.visibility)
+    published = literal_column(f"'{label}'") == func.any(_s.visibility)
+    if label not in ADDED:
+        return published
+    return or_(published, _s[ADDED[label]] <= snp_now())
+
+
+def visibility_at(row: Any, at: ColumnElement[Any], *, including: bool = True) -> Any:
+    """The labels of a slot row in force at an instant, or (not `including`) right before it."""
+    added: list[Any] = [
+        case((row[column] <= at if including else row[column] < at, literal_column(f"'{label}'")))
+        for label, column in ADDED.items()
+    ]
+    labels = array(added, type_=Text)
+    return row.visibility.op("||")(func.array_remove(labels, None, type_=ARRAY(Text)))
 
 
 def caller(actor: Actor) -> dict[str, Any]:
@@ -238,9 +259,19 @@ def _presented() -> ColumnElement[bool]:
     )
 
 
-def bookable() -> ColumnElement[bool]:
-    """Open, not started, not a walk-in."""
-    return and_(_s.withdrawn_at.is_(None), _s.starts_at > snp_now(), ~_s.walk_in)
+def _not_given_back() -> ColumnElement[bool]:
+    return or_(_s.given_back_from.is_(None), _s.given_back_from > snp_now())
+
+
+def kept() -> ColumnElement[bool]:
+    """Not withdrawn, and its time has not been given back."""
+    return and_(_s.withdrawn_at.is_(None), _not_given_back())
+
+
+def bookable(*, promised: ColumnElement[bool] | None = None) -> ColumnElement[bool]:
+    """Open, not started, not a walk-in; once given back, only where a seat is `promised`."""
+    offered = _not_given_back() if promised is None else or_(_not_given_back(), promised)
+    return and_(_s.withdrawn_at.is_(None), offered, _s.starts_at > snp_now(), ~_s.walk_in)
 
 
 def seat_left() -> ColumnElement[bool]:
@@ -274,7 +305,7 @@ def take(*conditions: ColumnElement[bool], using: CTE | None = None, name: str =
         update(slots)
         .where(
             _s.id == bind("seat_slot_id", Uuid),
-            bookable(),
+            bookable(promised=_presented()),
             visible(),
             _seat_for_booking(),
             *conditions,
@@ -337,21 +368,27 @@ def end_hold(after: CTE, name: str = "hold_used") -> CTE:
 
 
 def give_back(slot_id: ColumnElement[Any], name: str = "given_back") -> CTE:
-    """Give one seat back: the slot reopens."""
+    """Give one seat back: the slot reopens, unless its time has been given back to the doctor."""
+    late = _s.given_back_from <= snp_now()
     return (
         update(slots)
         .where(_s.id == slot_id)
-        .values(booked=_s.booked - 1, version=_s.version + 1, updated_at=snp_now())
+        .values(
+            booked=_s.booked - 1,
+            next_release_at=case((late, _s.given_back_from), else_=_s.next_release_at),
+            version=_s.version + 1,
+            updated_at=snp_now(),
+        )
         .returning(_s.id)
         .cte(name)
     )
 
 
-def audience_json(row: Any) -> ColumnElement[Any]:
-    """Who could see the slot, as events keep it."""
+def audience_json(row: Any, visibility: Any) -> ColumnElement[Any]:
+    """Who could see the slot by some labels, as events keep it."""
     return func.jsonb_build_object(
         "visibility",
-        row.visibility,
+        visibility,
         "cpts_ids",
         row.cpts_ids,
         "organization_types",

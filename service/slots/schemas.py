@@ -1,5 +1,6 @@
 """JSON shapes of the room."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
@@ -29,6 +30,42 @@ from service.slots.domain import (
     Visibility,
     state_of,
 )
+from service.slots.domain.release import (
+    LONGEST_MINUTES,
+    MOST_STEPS,
+    SHORTEST_MINUTES,
+    ReleaseTo,
+    Step,
+)
+
+_STEP: dict[str, JsonValue] = {"minutes_before": 60, "to": "PUBLIC"}
+
+
+class StepIn(Body):
+    """One step of a release: what happens so many minutes before the start, if a seat is left."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [_STEP]})
+
+    minutes_before: int = Field(ge=SHORTEST_MINUTES, le=LONGEST_MINUTES)
+    to: ReleaseTo = Field(
+        description="A label to add (TRE_R314), or `GIVE_BACK`: the slot is withdrawn; booked seats"
+        " stay, and no more are given. It is the last step."
+    )
+
+
+Release = Annotated[
+    list[StepIn],
+    Field(
+        max_length=MOST_STEPS,
+        description="Steps towards the start, each nearer to it. Null or none: never.",
+    ),
+]
+
+
+def steps(release: Sequence[StepIn] | None) -> tuple[Step, ...]:
+    """Return a release as the use cases want it."""
+    return tuple(Step(step.minutes_before, step.to) for step in release or ())
+
 
 Modes = Annotated[list[Mode], Field(min_length=1, max_length=3)]
 Labels = Annotated[list[Visibility], Field(min_length=1, max_length=4)]
@@ -82,6 +119,7 @@ class SlotIn(Body):
     specialty: str | None = Field(None, examples=["SM54"])
     walk_in: bool = Field(default=False, description="Listed, never held or booked.")
     note: Note | None = None
+    release: Release | None = None
     external_id: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         None, description="The practice software's id: publishing it again updates the slot."
     )
@@ -108,6 +146,7 @@ class SlotIn(Body):
             walk_in=self.walk_in,
             note=self.note,
             external_id=self.external_id,
+            release=steps(self.release),
         )
 
 
@@ -121,7 +160,7 @@ class SlotBatchIn(Body):
     slots: list[SlotIn] = Field(min_length=1, max_length=BATCH)
 
 
-_NULLABLE = frozenset({"specialty", "note"})
+_NULLABLE = frozenset({"specialty", "note", "release"})
 
 
 class SlotPatch(Body):
@@ -146,6 +185,7 @@ class SlotPatch(Body):
     specialty: str | None = None
     walk_in: bool | None = None
     note: Note | None = None
+    release: Release | None = None
 
     _known_specialty = field_validator("specialty")(_specialty)
 
@@ -159,7 +199,8 @@ class SlotPatch(Body):
     def changes(self) -> dict[str, Any]:
         """Return the members that were sent."""
         sent = {name: getattr(self, name) for name in self.model_fields_set}
-        return {n: list(dict.fromkeys(v)) if isinstance(v, list) else v for n, v in sent.items()}
+        given = {n: list(dict.fromkeys(v)) if isinstance(v, list) else v for n, v in sent.items()}
+        return given | ({"release": steps(self.release)} if "release" in sent else {})
 
 
 class HoldIn(Body):
@@ -178,6 +219,13 @@ class VisibilityWarning(Answer):
         " `narrowing-without-effect`, `walk-in`."
     )
     detail: str
+
+
+class StepOut(Answer):
+    """One step of a release."""
+
+    minutes_before: int
+    to: ReleaseTo
 
 
 class AdmittedOut(Answer):
@@ -203,7 +251,10 @@ class SlotOut(Answer):
     ends_at: datetime
     modes: list[Mode]
     specialty: str | None
-    visibility: list[Visibility]
+    visibility: list[Visibility] = Field(description="As published.")
+    effective_visibility: list[Visibility] = Field(
+        description="Now: with the labels that the slot's release has added."
+    )
     capacity: int
     overbooking: int
     remaining: int = Field(description="capacity - booked - live holds.")
@@ -217,6 +268,7 @@ class SlotOut(Answer):
     organization_types: list[OrganizationType] | None = None
     organization_ids: list[UUID] | None = None
     external_id: str | None = None
+    release: list[StepOut] | None = Field(None, description="Own side only.")
     session_id: UUID | None = Field(
         None, description="Own side only: the session that made it; null when published alone."
     )
@@ -286,8 +338,9 @@ class ExposureOut(Answer):
     visibility_warnings: list[VisibilityWarning]
     who_can: list[AdmittedOut]
     visible_since: datetime | None = Field(
-        description="Since when those who can see it can: published, or labels or territory last"
-        " changed, whether anybody is granted that now or not (`who_can`). Null once withdrawn."
+        description="Since when those who can see it can: published, released, or labels or"
+        " territory last changed, whether anybody is granted that now or not (`who_can`). Null once"
+        " withdrawn."
     )
     listed: int = Field(
         description="How often it stood in the answer to a search by another organization: once"
@@ -318,6 +371,7 @@ _OWN_SIDE = dict.fromkeys(
         "organization_types",
         "organization_ids",
         "external_id",
+        "release",
         "session_id",
         "visibility_warnings",
         "who_can",
@@ -334,6 +388,7 @@ def slot_out(slot: Slot, *, mine: bool) -> SlotOut:
         "organization_types": slot.audience.organization_types,
         "organization_ids": slot.audience.organization_ids,
         "external_id": slot.external_id,
+        "release": slot.release,
         "session_id": slot.session_id,
         "visibility_warnings": slot.visibility_warnings,
         "who_can": slot.who_can,
@@ -353,6 +408,7 @@ def slot_out(slot: Slot, *, mine: bool) -> SlotOut:
             "modes": slot.modes,
             "specialty": slot.specialty,
             "visibility": slot.audience.visibility,
+            "effective_visibility": slot.effective.visibility,
             "capacity": slot.capacity,
             "overbooking": slot.overbooking,
             "remaining": slot.remaining,
@@ -387,6 +443,7 @@ def found(row: Row) -> dict[str, Any]:
         "modes": row["modes"],
         "specialty": row["specialty"],
         "visibility": row["visibility"],
+        "effective_visibility": row["effective_visibility"],
         "capacity": row["capacity"],
         "overbooking": row["overbooking"],
         "remaining": remaining,

@@ -58,9 +58,16 @@ slots = Table(
     Column("external_id", Text),
     Column("client_id", Uuid),
     # Which place in whose grid it fills (the room `agenda`); it keeps that place when it is moved.
-    # A slot that its session takes back gives the place up, so that it may be filled again.
+    # A slot that its session or its release takes back gives the place up: it may be filled again.
     Column("session_id", Uuid),
     Column("session_start", Instant),
+    # Its release (docs/adr/0023): since when each step of it is in force; null: never.
+    Column("pro_from", Instant),
+    Column("cpts_from", Instant),
+    Column("public_from", Instant),
+    Column("given_back_from", Instant),
+    # The first of them that nobody has been told of yet; null: none. Nobody's sight depends on it.
+    Column("next_release_at", Instant),
     Column("withdrawn_at", Instant),
     Column("version", Integer, nullable=False, server_default=text("1")),
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
@@ -120,6 +127,11 @@ slots = Table(
         postgresql_using="gin",
         postgresql_with={"fastupdate": "off"},
     ),
+    Index(
+        "ix_slots_next_release_at",
+        "next_release_at",
+        postgresql_where=text("next_release_at IS NOT NULL"),
+    ),
     # The practice software's own id names one slot of one practitioner, wherever it is.
     Index(
         "uq_slots_practitioner_external_id",
@@ -162,7 +174,7 @@ holds = Table(
     Column("organization_id", Uuid, nullable=False),
     Column("client_id", Uuid, nullable=False),
     Column("expires_at", Instant, nullable=False),
-    # Given back, used by a booking, or ended by a withdrawal.
+    # Given back, used by a booking, ended by a withdrawal, or told to have expired.
     Column("ended_at", Instant),
     Column("created_at", Instant, nullable=False, server_default=text("snp_now()")),
     Index(
@@ -172,4 +184,6 @@ holds = Table(
         postgresql_where=text("ended_at IS NULL"),
     ),
     Index("ix_holds_slot_id", "slot_id"),
+    # Those that have expired, to be told.
+    Index("ix_holds_expires_at", "expires_at", postgresql_where=text("ended_at IS NULL")),
 )

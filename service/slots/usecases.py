@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -40,11 +41,13 @@ from service.slots.domain import (
     TooManyHolds,
     check_batch,
     check_period,
+    check_steps,
     closed_because,
     inactive,
     kept_holds,
     visible_since,
 )
+from service.slots.domain.release import columns_of, steps_of
 from service.slots.repository import Search
 
 # --- publishing ---------------------------------------------------------------------------------
@@ -72,7 +75,7 @@ async def publish(
     await _lock_active(uow, drafts, pointers)
     known = await _known(uow, drafts, places)
     await _refuse_overlaps(uow, drafts, [row.id for row in known.values()])
-    ids = await _write(uow, actor.origin, drafts, places, known)
+    ids = await _write(uow, actor.origin, drafts, places, known, now)
     return await own(uow, actor, ids)
 
 
@@ -102,6 +105,7 @@ def _check(
 ) -> list[FieldError]:
     return [
         *check_period(pointer, draft.starts_at, draft.ends_at, now),
+        *check_steps(pointer, draft, now),
         *check_place(actor, draft.practitioner_id, pointer, place),
     ]
 
@@ -195,6 +199,7 @@ async def _write(
     drafts: Sequence[SlotDraft],
     places: Mapping[UUID, Place],
     known: Mapping[int, Any],
+    now: datetime,
 ) -> list[UUID]:
     new: list[dict[str, Any]] = []
     ids: list[UUID] = []
@@ -205,12 +210,12 @@ async def _write(
         place, before = places[draft.location_id], known.get(position)
         if before is None:
             slot_id = new_id()
-            new.append({"id": slot_id, "client_id": origin.client_id, **_values(draft, place)})
-            told["slot.published"].append(_fact(slot_id, draft, place))
+            new.append({"id": slot_id, "client_id": origin.client_id, **_values(draft, place, now)})
+            told["slot.published"].append(_fact(slot_id, draft, place, now))
         else:
             slot_id = before.id
             await _amend(uow, before, draft, place)
-            told["slot.amended"].append(_fact(slot_id, draft, place, _audience(before)))
+            told["slot.amended"].append(_fact(slot_id, draft, place, now, _audience(before)))
         ids.append(slot_id)
     if new:
         await repository.insert_slots(uow, new)
@@ -220,7 +225,7 @@ async def _write(
     return ids
 
 
-def _values(draft: SlotDraft, place: Place) -> dict[str, Any]:
+def _values(draft: SlotDraft, place: Place, now: datetime) -> dict[str, Any]:
     return {
         "practitioner_id": draft.practitioner_id,
         "location_id": place.location_id,
@@ -246,11 +251,12 @@ def _values(draft: SlotDraft, place: Place) -> dict[str, Any]:
         "external_id": draft.external_id,
         "session_id": draft.session_id,
         "session_start": draft.session_start,
+        **columns_of(draft.release, draft.starts_at, now),
     }
 
 
 def _fact(
-    slot_id: UUID, draft: SlotDraft, place: Place, before: Audience | None = None
+    slot_id: UUID, draft: SlotDraft, place: Place, now: datetime, before: Audience | None = None
 ) -> dict[str, Any]:
     return {
         "subject_id": slot_id,
@@ -263,7 +269,7 @@ def _fact(
             "ends_at": draft.ends_at.isoformat(),
         },
         "audience_before": before and before.as_json(),
-        "audience_after": draft.audience.as_json(),
+        "audience_after": draft.audience_at(now).as_json(),
     }
 
 
@@ -333,7 +339,8 @@ def count_elsewhere_with(count: CountElsewhere) -> None:
 async def exposure(uow: UnitOfWork, actor: Actor, slot_id: UUID) -> Exposure:
     """Answer "why does nobody see my slot?", for its own side. Refusals: `slot-not-found`."""
     slot, _ = await _own(uow, actor, slot_id)
-    since = visible_since(await repository.changes(uow, slot))
+    changes = await repository.changes(uow, slot)
+    since = None if slot.withdrawn else visible_since(changes, slot.released)
     return Exposure(
         slot,
         since,
@@ -385,11 +392,12 @@ async def amend(
     if row is None:
         raise SlotNotFound
     expected.check(row.version, required=True)
-    if row.withdrawn_at is not None:
+    if row.withdrawn_at is not None or seen.withdrawn:
         raise SlotWithdrawn
     if row.starts_at <= row.now and changes.keys() - {"note"}:
         raise SlotStarted
     draft = _merged(row, changes)
+    _check_release(draft, changes, row.now)
     moved = _moves(row, draft)
     if row.booked and _disturbs(row, draft):
         raise SlotBooked(_why_disturbed(row, draft))
@@ -400,9 +408,16 @@ async def amend(
         await _refuse_overlaps(uow, [draft], [slot_id])
     await _amend(uow, row, draft, place)
     await events.record_all(
-        uow, actor.origin, "slot.amended", [_fact(slot_id, draft, place, _audience(row))]
+        uow, actor.origin, "slot.amended", [_fact(slot_id, draft, place, row.now, _audience(row))]
     )
     return (await own(uow, actor, [slot_id]))[0]
+
+
+def _check_release(draft: SlotDraft, changes: Mapping[str, Any], now: datetime) -> None:
+    relevant = changes.keys() & {"release", "visibility", "cpts_ids"}
+    problems = list(check_steps("#", draft, now)) if relevant else []
+    if problems:
+        raise SlotInvalid(*problems)
 
 
 async def _place(uow: UnitOfWork, actor: Actor, row: Any, draft: SlotDraft) -> Place:
@@ -433,18 +448,14 @@ async def _amend(uow: UnitOfWork, row: Any, draft: SlotDraft, place: Place) -> N
     """Write a slot anew; holds end when it moves, the latest ones when seats are fewer."""
     seats = 0 if _moves(row, draft) else draft.capacity - row.booked
     kept = kept_holds(row.holds, seats=seats, now=row.now)
-    await repository.amend(uow, row.id, _values(draft, place), holds_kept=kept)
+    await repository.amend(uow, row.id, _values(draft, place, row.now), holds_kept=kept)
     if kept.keys() != row.holds.keys():
         await repository.end_holds(uow, row.id, kept)
 
 
 def _audience(row: Any) -> Audience:
-    return Audience(
-        tuple(row.visibility),
-        tuple(row.cpts_ids),
-        tuple(row.organization_types),
-        tuple(row.organization_ids),
-    )
+    """Return who a locked slot is for now."""
+    return _merged(row, {}).audience_at(row.now)
 
 
 def _merged(row: Any, changes: Mapping[str, Any]) -> SlotDraft:
@@ -469,6 +480,7 @@ def _merged(row: Any, changes: Mapping[str, Any]) -> SlotDraft:
         walk_in=value("walk_in"),
         note=value("note"),
         external_id=row.external_id,
+        release=changes["release"] if "release" in changes else steps_of(partial(getattr, row)),
         session_id=row.session_id,
         session_start=row.session_start,
     )
@@ -534,7 +546,7 @@ async def publish_checked(
 
     Whoever calls holds the practitioner's lock and has asked `check_place` and `blocking`.
     """
-    return await _write(uow, origin, drafts, {place.location_id: place}, {})
+    return await _write(uow, origin, drafts, {place.location_id: place}, {}, await uow.now())
 
 
 async def lock_session(uow: UnitOfWork, session_id: UUID) -> list[Any]:
@@ -586,12 +598,27 @@ async def fill_up(uow: UnitOfWork, origin: Origin, rows: Sequence[Any]) -> list[
     for row in open_:
         capacity = min(row.capacity, row.booked)
         draft = _merged(row, {"capacity": capacity, "overbooking": row.booked - capacity})
-        await repository.amend(uow, row.id, _values(draft, _placed(row)), holds_kept={})
+        await repository.amend(uow, row.id, _values(draft, _placed(row), row.now), holds_kept={})
         await repository.end_holds(uow, row.id)
-        facts.append(_fact(row.id, draft, _placed(row), _audience(row)))
+        facts.append(_fact(row.id, draft, _placed(row), row.now, _audience(row)))
     if facts:
         await events.record_all(uow, origin, "slot.amended", facts)
     return [row.id for row in booked]
+
+
+async def give_back_due(uow: UnitOfWork, limit: int) -> tuple[int, int]:
+    """Give the time of slots that nobody took back to their doctors, as their release says.
+
+    A slot with booked seats stays, with no seat for others. Returns how many slots were looked at,
+    and how many were withdrawn.
+    """
+    rows = await repository.lock_given_back(uow, limit)
+    if not rows:
+        return 0, 0
+    gone = await take_back(uow, Origin(), rows, reason="given_back")
+    await fill_up(uow, Origin(), [row for row in rows if row.starts_at > row.now])
+    await repository.told(uow, [row.id for row in rows])
+    return len(rows), len(gone)
 
 
 def _withdrawn(row: Any, **why: object) -> dict[str, Any]:
@@ -631,15 +658,18 @@ async def amend_free(
         return
     drafts = [_merged(row, changes) for row in rows]
     moved = _PLACE if "location_id" in changes else ()
-    values = _values(drafts[0], place)
-    names = (*(name for name in changes if name not in moved), *moved)
+    values = _values(drafts[0], place, rows[0].now)
+    names = (*(name for name in changes if name not in {*moved, "release"}), *moved)
     free = [row.id for row in rows if not row.held]
-    await repository.amend_all(uow, free, {name: values[name] for name in names})
+    await repository.amend_all(
+        uow, free, {name: values[name] for name in names}, changes.get("release")
+    )
     for row, draft in zip(rows, drafts, strict=True):
         if row.held:
             await _amend(uow, row, draft, place if moved else _placed(row))
     facts = [
-        _fact(row.id, draft, place, _audience(row)) for row, draft in zip(rows, drafts, strict=True)
+        _fact(row.id, draft, place, row.now, _audience(row))
+        for row, draft in zip(rows, drafts, strict=True)
     ]
     await events.record_all(uow, origin, "slot.amended", facts)
 
@@ -704,7 +734,8 @@ async def why_not(
     closed = closed_because(slot)
     if closed is not None or hold_id is not None:
         return closed or HoldExpired(room_left=slot.remaining > 0)
-    limit = slot.capacity + (slot.overbooking if overbook else 0)
+    limit = slot.booked if slot.given_back else slot.capacity + slot.overbooking * overbook
     if slot.booked >= limit:
-        return SlotTaken(overbooking_left=max(0, slot.capacity + slot.overbooking - slot.booked))
+        beyond = 0 if slot.given_back else slot.capacity + slot.overbooking - slot.booked
+        return SlotTaken(overbooking_left=max(0, beyond))
     return SlotHeld() if slot.booked + slot.held >= limit else None

@@ -27,6 +27,7 @@ unmet_needs territory zone commune motive mode specialty reason age organization
 practitioner_locations source | bookings territory state organization_type role motive cancelled_by
 slot_sessions territory zone weekly school_zone modes specialty visibility organization_types
 slots organization_type territory zone modes specialty visibility organization_types
+slot_sessions release
 idempotency_keys method
 """
 # Of organizations and professionals: the directory, and what everybody who books may read; how a

@@ -18,7 +18,7 @@ from service.agenda.domain.timetable import (
 )
 from service.directory import Practitioner
 from service.kernel.errors import Conflict, FieldError, Invalid, NotFound
-from service.slots import Audience, SlotDraft
+from service.slots import Audience, SlotDraft, Step
 
 LONGEST_ABSENCE = timedelta(days=366)
 SLOTS_A_DAY = 144
@@ -81,6 +81,7 @@ class SessionDraft:
     overbooking: int
     walk_in: bool
     note: str | None
+    release: tuple[Step, ...] = ()
 
     @property
     def audience(self) -> Audience:
@@ -117,6 +118,7 @@ class Session(SessionDraft):
             walk_in=self.walk_in,
             note=self.note,
             external_id=None,
+            release=self.release,
             session_id=self.id,
             session_start=period.starts_at,
         )
@@ -136,7 +138,7 @@ _TIMETABLE = ("date", "start", "end", "slot_minutes", "recurrence")
 # The members of a session that its slots have too, under the same name.
 OF_SLOTS = (
     "location_id", "modes", "specialty", "visibility", "cpts_ids", "organization_types",
-    "organization_ids", "capacity", "overbooking", "walk_in", "note",
+    "organization_ids", "capacity", "overbooking", "walk_in", "note", "release",
 )  # fmt: skip
 
 

@@ -75,6 +75,11 @@ def grid(session: Session, closed: Closed, now: datetime) -> tuple[Expansion, da
     return expand(session.timetable, zone, closed, first=first, last=last, now=now), through
 
 
+def soonest(session: SessionDraft, now: datetime) -> datetime:
+    """Return after which instant a slot may start: nearer ones would be given back at once."""
+    return now + slots.gives_back_before(session.release)
+
+
 async def places(uow: UnitOfWork, session: Session) -> set[datetime]:
     """Return the starts of a session's grid, for the weeks to fill."""
     now = await uow.now()
@@ -85,13 +90,15 @@ async def places(uow: UnitOfWork, session: Session) -> set[datetime]:
 async def survey(uow: UnitOfWork, session: Session, place: Place | None) -> Survey:
     """Say what a session lacks at its place; without a place nothing can be published.
 
-    A place of the grid that the doctor withdrew or moved by hand lacks nothing.
+    A place of the grid that the doctor withdrew or moved by hand lacks nothing, nor does one whose
+    time has been given back.
     """
     now = await uow.now()
     [closed] = await closures(uow, [session], now)
     asked, through = grid(session, closed, now)
     taken = await repository.taken(uow, session.id)
-    periods = [period for period in asked.periods if period.starts_at not in taken]
+    first = soonest(session, now)
+    periods = [p for p in asked.periods if p.starts_at not in taken and p.starts_at > first]
     drafts = [session.slot(period) for period in periods]
     blocking = await slots.blocking(uow, drafts) if place is not None else {}
     missing: list[SlotDraft] = []

@@ -72,7 +72,8 @@ async def create_session(
     """
     filling.check_mine(actor, draft.practitioner_id)
     draft, place = await _checked(uow, actor, draft)
-    if next_date(draft.timetable, ZoneInfo(place.zone), Closed(), await uow.now()) is None:
+    now = filling.soonest(draft, await uow.now())
+    if next_date(draft.timetable, ZoneInfo(place.zone), Closed(), now) is None:
         raise SessionInvalid(
             FieldError("#/date", "session-empty", "Nothing of it is still to come within a year.")
         )
@@ -97,6 +98,9 @@ async def _checked(
     """Return what is asked for, in its school zone, and its place."""
     place = (await directory.places(uow, [draft.location_id])).get(draft.location_id)
     problems = list(slots.check_place(actor, draft.practitioner_id, "#", place))
+    problems.extend(
+        slots.check_release("#", draft.release, draft.visibility, cpts_named=bool(draft.cpts_ids))
+    )
     if place is not None:
         draft = in_school_zone(draft, place.territory, before)
         today = (await uow.now()).astimezone(ZoneInfo(place.zone)).date()

@@ -21,6 +21,7 @@ from service.slots.repository.publishing import (
 from service.slots.repository.reading import agenda, find, find_with_grant, own, standing, who_can
 from service.slots.repository.searching import Search, count_open, search
 from service.slots.repository.seen import add_listings, changes, listed
+from service.slots.repository.settling import expire_holds, lock_given_back, tell_steps, told
 from service.slots.repository.together import (
     amend_all,
     left_behind,
@@ -42,6 +43,7 @@ __all__ = [
     "count_holds",
     "count_open",
     "end_holds",
+    "expire_holds",
     "find",
     "find_hold",
     "find_with_grant",
@@ -49,6 +51,7 @@ __all__ = [
     "left_behind",
     "listed",
     "lock_emptied",
+    "lock_given_back",
     "lock_orphaned",
     "lock_own",
     "lock_practitioners",
@@ -63,6 +66,8 @@ __all__ = [
     "step_aside",
     "take_back",
     "take_turns",
+    "tell_steps",
+    "told",
     "who_can",
     "withdraw",
 ]

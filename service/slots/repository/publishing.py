@@ -21,6 +21,7 @@ from service.identity import Actor
 from service.kernel.db import ConstraintViolated, TransactionLost, UnitOfWork
 from service.kernel.sql import bind, snp_now, texts, uuids
 from service.slots import parts
+from service.slots.domain.release import COLUMNS
 from service.slots.tables import holds, slots
 
 _s, _h = slots.c, holds.c
@@ -153,6 +154,8 @@ AMENDABLE = (
     "overbooking",
     "walk_in",
     "note",
+    *COLUMNS.values(),
+    "next_release_at",
 )
 _AMEND = (
     update(slots)
@@ -199,6 +202,7 @@ _WITHDRAW = (
     .values(
         withdrawn_at=snp_now(),
         holds=literal_column("'{}'::jsonb"),
+        next_release_at=None,
         version=_s.version + 1,
         updated_at=snp_now(),
     )
@@ -209,6 +213,7 @@ _END_HOLDS = (
     .where(
         _h.slot_id == bind("of_slot", Uuid),
         _h.ended_at.is_(None),
+        _h.expires_at > snp_now(),  # what expired is told by itself
         _h.id != func.all(uuids("kept")),
     )
     .values(ended_at=snp_now())

@@ -24,12 +24,16 @@ from service.kernel.sql import bind, snp_now, uuids
 from service.kernel.tables import Instant
 from service.slots import parts
 from service.slots.domain import Admitted, Audience, Slot, Standing, state_of
+from service.slots.domain.release import steps_of
 from service.slots.tables import holds, slots
 
 _s, _h = slots.c, holds.c
 
 
-_UNREAD = {"latitude", "longitude", "reduced_mobility", "holds", "client_id", "session_start"}
+_UNREAD = {
+    *("latitude", "longitude", "reduced_mobility", "holds", "client_id", "session_start"),
+    "next_release_at",
+}
 _COLUMNS = [column for column in _s if column.name not in _UNREAD | {"created_at", "updated_at"}]
 
 
@@ -75,6 +79,7 @@ def slot_of(r: Row) -> Slot:
         note=r["note"],
         external_id=r["external_id"],
         session_id=r["session_id"],
+        release=steps_of(r.__getitem__),
         withdrawn_at=r["withdrawn_at"],
         version=r["version"],
         now=r["now"],
@@ -111,8 +116,8 @@ _STANDING = Prepared(
     select(
         *(_s.id, _s.territory, _s.practitioner_id, _s.organization_id, _s.capacity, _s.booked),
         parts.live_holds().label("held"),
-        parts.audience_json(_s).label("audience"),
-        _s.withdrawn_at.is_not(None).label("withdrawn"),
+        parts.audience_json(_s, parts.visibility_at(_s, snp_now())).label("audience"),
+        (~parts.kept()).label("withdrawn"),
         (_s.starts_at <= snp_now()).label("started"),
     ).where(_s.id == func.any(uuids("ids")))
 )

@@ -43,6 +43,8 @@ _SHOWN = (
     _s.starts_at, _s.ends_at, _s.modes, _s.specialty, _s.visibility, _s.capacity, _s.overbooking,
     _s.booked, _s.walk_in, _s.note, _s.version, parts.live_holds().label("held"),
 )  # fmt: skip
+# What the page's slots are asked for, once they are chosen.
+_RELEASED = tuple(_s[column] for column in parts.ADDED.values())
 
 _EARTH_KM = 6371.0088
 # As the SQL function `snp_square` numbers them (migration 0007).
@@ -125,9 +127,9 @@ def _search(shape: tuple[str, ...]) -> Prepared:
     if "cpts" in shape and not {"home", "squares", "territories"} & set(shape):
         # The community's slots are found by the community: no index of all instants helps.
         starts_at = starts_at + literal_column("interval '0'", Interval)
-    statement = select(*_SHOWN, distance.label("distance_km")).where(
+    statement = select(*_SHOWN, *_RELEASED, distance.label("distance_km")).where(
         parts.visible(),
-        _s.withdrawn_at.is_(None),
+        parts.kept(),
         starts_at > snp_now(),
         starts_at >= start,
         starts_at < func.coalesce(bind("to", Instant), start + text("interval '72 hours'")),
@@ -156,7 +158,11 @@ def _search(shape: tuple[str, ...]) -> Prepared:
     who = directory.looked_up(directory.practitioner, page.c.practitioner_id)
     where = directory.looked_up(directory.location, page.c.location_id)
     return Prepared(
-        select(*page.c, *directory.card_columns(who, where))
+        select(
+            *(column for column in page.c if column.name not in parts.ADDED.values()),
+            parts.visibility_at(page.c, snp_now()).label("effective_visibility"),
+            *directory.card_columns(who, where),
+        )
         .select_from(page.outerjoin(who, true()).join(where, true()))
         .order_by(*order)
     )

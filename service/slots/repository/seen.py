@@ -1,7 +1,7 @@
 """Since when a slot is seen, and how often it was listed."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import date, datetime
 from uuid import UUID
 
 from sqlalchemy import (
@@ -25,7 +25,13 @@ _s, _h = slots.c, holds.c
 
 _e = events.events.c
 _CHANGES = (
-    select(_e.occurred_at, _e.territory, _e.audience_after, _s.created_at)
+    select(
+        _e.occurred_at,
+        _e.data["released_at"].astext.label("released_at"),
+        _e.territory,
+        _e.audience_after,
+        _s.created_at,
+    )
     .select_from(
         slots.outerjoin(
             events.events,
@@ -47,10 +53,15 @@ async def changes(uow: UnitOfWork, slot: Slot) -> list[Change]:
     """Return what changed who could see a slot, oldest first; its creation when nothing tells."""
     rows = list(await uow.single(_CHANGES, {"slot_id": slot.id}))
     told = [
-        Change(r.occurred_at, r.audience_after and {"in": r.territory, **r.audience_after})
+        Change(
+            # A release is in force at its own instant, whenever it was told.
+            datetime.fromisoformat(r.released_at) if r.released_at else r.occurred_at,
+            r.audience_after and {"in": r.territory, **r.audience_after},
+        )
         for r in rows
         if r.occurred_at
     ]
+    told.sort(key=lambda change: change.at)
     if told:
         return told
     return [

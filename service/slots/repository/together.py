@@ -7,11 +7,14 @@ from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
+    ColumnElement,
+    Integer,
     Row,
     Select,
     Update,
     Uuid,
     and_,
+    case,
     exists,
     func,
     literal_column,
@@ -25,6 +28,7 @@ from service.kernel.sql import bind, snp_now, uuids
 from service.kernel.tables import Instant
 from service.slots import parts
 from service.slots.domain import LeftBehind
+from service.slots.domain.release import COLUMNS, ReleaseTo, Step
 from service.slots.tables import holds, slots
 
 _s, _h = slots.c, holds.c
@@ -111,6 +115,7 @@ _TAKE_BACK = (
     .values(
         withdrawn_at=snp_now(),
         holds=literal_column("'{}'::jsonb"),
+        next_release_at=None,
         session_id=None,
         session_start=None,
         version=_s.version + 1,
@@ -120,7 +125,11 @@ _TAKE_BACK = (
 )
 _END_ALL_HOLDS = (
     update(holds)
-    .where(_h.slot_id == func.any(uuids("ids")), _h.ended_at.is_(None))
+    .where(
+        _h.slot_id == func.any(uuids("ids")),
+        _h.ended_at.is_(None),
+        _h.expires_at > snp_now(),  # what expired is told by itself
+    )
     .values(ended_at=snp_now())
 )
 
@@ -133,19 +142,40 @@ async def take_back(uow: UnitOfWork, ids: Sequence[UUID]) -> set[UUID]:
 
 
 @cache
-def _amend_all(names: tuple[str, ...]) -> Update:
+def _amend_all(names: tuple[str, ...], *, released: bool) -> Update:
     return (
         update(slots)
         .where(_s.id == func.any(uuids("ids")))
         .values(
             **{name: bind(f"new_{name}", _s[name].type) for name in names},
+            **(_steps() if released else {}),
             version=_s.version + 1,
             updated_at=snp_now(),
         )
     )
 
 
-async def amend_all(uow: UnitOfWork, ids: Sequence[UUID], values: Mapping[str, Any]) -> None:
-    """Write the same columns of several slots."""
+def _steps() -> dict[str, ColumnElement[Any]]:
+    """The columns of a release, as `release.columns_of` returns them, of each slot's own start."""
+    instants: dict[str, ColumnElement[Any]] = {
+        column: _s.starts_at - func.make_interval(0, 0, 0, 0, 0, bind(f"minutes_{to}", Integer))
+        for to, column in COLUMNS.items()
+    }
+    back = instants[COLUMNS[ReleaseTo.GIVE_BACK]]
+    told = func.least(back, *(case((at > snp_now(), at)) for at in instants.values()))
+    return {**instants, "next_release_at": told}
+
+
+async def amend_all(
+    uow: UnitOfWork,
+    ids: Sequence[UUID],
+    values: Mapping[str, Any],
+    release: Sequence[Step] | None = None,
+) -> None:
+    """Write the same columns of several slots, and the same steps before the start of each."""
     given = {f"new_{name}": value for name, value in values.items()}
-    await uow.execute(_amend_all(tuple(values)), {"ids": list(ids), **given})
+    if release is not None:
+        given |= {f"minutes_{to}": None for to in COLUMNS}
+        given |= {f"minutes_{step.to}": step.minutes_before for step in release}
+    statement = _amend_all(tuple(values), released=release is not None)
+    await uow.execute(statement, {"ids": list(ids), **given})

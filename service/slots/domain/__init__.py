@@ -1,13 +1,22 @@
 """What a slot is, who it is for, and why it cannot be taken. Pure: no I/O, no clock."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
 from service.kernel.errors import Conflict, FieldError, Forbidden, Invalid, NotFound, TooMany
+from service.slots.domain.release import (
+    ReleaseTo,
+    Step,
+    check_release,
+    check_still_to_come,
+    gives_back_before,
+    labels_added,
+    labels_at,
+)
 
 SEARCH_DEFAULT = timedelta(hours=72)
 SEARCH_LONGEST = timedelta(days=14)
@@ -179,9 +188,18 @@ class Audience:
         }
 
 
-def visibility_warnings(audience: Audience, *, walk_in: bool) -> list[dict[str, str]]:
-    """Say why nobody, or fewer than meant, could see or book a slot so labelled."""
-    labels = set(audience.visibility)
+def audience_at(
+    audience: Audience, release: Sequence[Step], starts_at: datetime, at: datetime
+) -> Audience:
+    """Return who a slot is for at an instant, as its release has widened it until then."""
+    return replace(audience, visibility=labels_at(audience.visibility, release, starts_at, at))
+
+
+def visibility_warnings(
+    audience: Audience, *, walk_in: bool, release: Sequence[Step] = ()
+) -> list[dict[str, str]]:
+    """Say why nobody, or fewer than meant, could see or book a slot so labelled, ever."""
+    labels = {*audience.visibility, *labels_added(release)}
     found: list[dict[str, str]] = []
     if Visibility.CPTS in labels and not audience.cpts_ids:
         only = labels == {Visibility.CPTS}
@@ -254,13 +272,16 @@ class Change:
     audience: Mapping[str, Any] | None
 
 
-def visible_since(changes: Sequence[Change]) -> datetime | None:
-    """Say since when those who can see a slot can; None when it is withdrawn. Oldest first."""
+def visible_since(changes: Sequence[Change], released: Sequence[datetime] = ()) -> datetime | None:
+    """Say since when those who can see a slot can; None when it is withdrawn. Oldest first.
+
+    `released` are the instants at which its release has widened it, told yet or not.
+    """
     latest: Change | None = None
     for change in changes:
         if latest is None or latest.audience != change.audience:
             latest = change
-    return latest.at if latest and latest.audience is not None else None
+    return max([latest.at, *released]) if latest and latest.audience is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +300,13 @@ class SlotDraft:
     walk_in: bool
     note: str | None
     external_id: str | None
+    release: tuple[Step, ...] = ()
     session_id: UUID | None = None
     session_start: datetime | None = None
+
+    def audience_at(self, at: datetime) -> Audience:
+        """Return who it is for at an instant."""
+        return audience_at(self.audience, self.release, self.starts_at, at)
 
 
 def check_period(
@@ -297,6 +323,15 @@ def check_period(
         yield FieldError(
             f"{pointer}/starts_at", "slot-too-far", "Slots are published up to a year ahead."
         )
+
+
+def check_steps(pointer: str, draft: SlotDraft, now: datetime) -> Iterator[FieldError]:
+    """Yield what is wrong with a slot's release."""
+    audience = draft.audience
+    yield from check_release(
+        pointer, draft.release, audience.visibility, cpts_named=bool(audience.cpts_ids)
+    )
+    yield from check_still_to_come(pointer, draft.release, draft.starts_at, now)
 
 
 def check_batch(drafts: Sequence[SlotDraft], pointers: Sequence[str]) -> Iterator[FieldError]:
@@ -352,6 +387,7 @@ class Slot:
     note: str | None
     external_id: str | None
     session_id: UUID | None
+    release: tuple[Step, ...]
     withdrawn_at: datetime | None
     version: int
     now: datetime
@@ -363,7 +399,31 @@ class Slot:
     @property
     def remaining(self) -> int:
         """Seats left within capacity: capacity - booked - live holds, never below zero."""
-        return max(0, self.capacity - self.booked - self.held)
+        return 0 if self.given_back else max(0, self.capacity - self.booked - self.held)
+
+    @property
+    def effective(self) -> Audience:
+        """Who it is for now, as its release has widened it."""
+        return audience_at(self.audience, self.release, self.starts_at, self.now)
+
+    @property
+    def released(self) -> list[datetime]:
+        """When its release has widened it, until now."""
+        widening = (step for step in self.release if step.to != ReleaseTo.GIVE_BACK)
+        return [at for step in widening if (at := step.at(self.starts_at)) <= self.now]
+
+    @property
+    def given_back(self) -> bool:
+        """Tell whether the seats that nobody took are the doctor's own time again."""
+        before = gives_back_before(self.release)
+        return bool(before) and self.starts_at - before <= self.now
+
+    @property
+    def withdrawn(self) -> bool:
+        """Tell whether it is off the agenda: withdrawn, or given back and nobody's any more."""
+        return self.withdrawn_at is not None or (
+            self.given_back and not self.booked and not self.held
+        )
 
     @property
     def started(self) -> bool:
@@ -374,7 +434,7 @@ class Slot:
     def state(self) -> SlotState:
         """Return the derived state."""
         return state_of(
-            withdrawn=self.withdrawn_at is not None,
+            withdrawn=self.withdrawn,
             started=self.started,
             remaining=self.remaining,
         )
@@ -382,17 +442,17 @@ class Slot:
     @property
     def visibility_warnings(self) -> list[dict[str, str]]:
         """Say why nobody could see or book this slot."""
-        found = visibility_warnings(self.audience, walk_in=self.walk_in)
-        if self.who_can == () and self.withdrawn_at is None and not self.started:
-            found.insert(0, nobody_can_see(self.audience, self.territory))
-        if self.practitioner_inactive and self.withdrawn_at is None and not self.started:
+        found = visibility_warnings(self.audience, walk_in=self.walk_in, release=self.release)
+        if self.who_can == () and not self.withdrawn and not self.started:
+            found.insert(0, nobody_can_see(self.effective, self.territory))
+        if self.practitioner_inactive and not self.withdrawn and not self.started:
             found.insert(0, NO_LONGER_PRACTISES)
         return found
 
     @property
     def seen_by(self) -> tuple[object, ...]:
         """Everything that who can see it depends on: equal for the slots of one session."""
-        return self.territory, self.practitioner_id, self.organization_id, self.audience
+        return self.territory, self.practitioner_id, self.organization_id, self.effective
 
 
 @dataclass(frozen=True, slots=True)
@@ -415,7 +475,7 @@ def kept_holds(
 
 def closed_because(slot: Slot) -> Conflict | None:
     """Say why nobody can take a seat of this slot, however many are left."""
-    if slot.withdrawn_at is not None:
+    if slot.withdrawn or (slot.given_back and not slot.booked):
         return SlotWithdrawn()
     if slot.started:
         return SlotStarted()
