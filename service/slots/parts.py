@@ -83,24 +83,17 @@ def visible(viewer: Viewer = CALLER, *, own: bool = True) -> ColumnElement[bool]
             viewer.organization_id == func.any(_s.organization_ids),
         ),
     )
-    admitted = and_(
-        viewer.books,
-        or_(
-            and_(_labelled("PUBLIC"), here),
-            and_(
-                _labelled("PRO"),
-                here,
-                or_(viewer.is_professional, viewer.regulates),
-                not_narrowed,
-            ),
-            and_(_labelled("SNP"), here, viewer.regulates),
-            and_(
-                _labelled("CPTS"),
-                _s.cpts_ids.bool_op("&&")(viewer.cpts_ids),
-                not_narrowed,
-            ),
-        ),
-    )
+    admits = {
+        "PUBLIC": here,
+        "PRO": and_(here, or_(viewer.is_professional, viewer.regulates), not_narrowed),
+        "SNP": and_(here, viewer.regulates),
+        "CPTS": and_(_s.cpts_ids.bool_op("&&")(viewer.cpts_ids), not_narrowed),
+    }
+    published = (and_(_published(label), whom) for label, whom in admits.items())
+    added = (and_(_s[column] <= snp_now(), admits[label]) for label, column in ADDED.items())
+    # Most slots have no release: of those nothing more is asked.
+    released = func.coalesce(*(_s[column] for column in ADDED.values())).is_not(None)
+    admitted = and_(viewer.books, or_(*published, and_(released, or_(*added))))
     return or_(admitted, owned(viewer)) if own else admitted
 
 
@@ -124,11 +117,8 @@ ADDED = {
 }
 
 
-def _labelled(label: str) -> ColumnElement[bool]:
-    published = literal_column(f"'{label}'") == func.any(_s.visibility)
-    if label not in ADDED:
-        return published
-    return or_(published, _s[ADDED[label]] <= snp_now())
+def _published(label: str) -> ColumnElement[bool]:
+    return literal_column(f"'{label}'") == func.any(_s.visibility)
 
 
 def visibility_at(row: Any, at: ColumnElement[Any], *, including: bool = True) -> Any:
@@ -137,8 +127,10 @@ def visibility_at(row: Any, at: ColumnElement[Any], *, including: bool = True) -
         case((row[column] <= at if including else row[column] < at, literal_column(f"'{label}'")))
         for label, column in ADDED.items()
     ]
-    labels = array(added, type_=Text)
-    return row.visibility.op("||")(func.array_remove(labels, None, type_=ARRAY(Text)))
+    labels = func.array_remove(array(added, type_=Text), None, type_=ARRAY(Text))
+    never = func.coalesce(*(row[column] for column in ADDED.values())).is_(None)
+    # Most slots have no release: then no array is made.
+    return case((never, row.visibility), else_=row.visibility.op("||")(labels))
 
 
 def caller(actor: Actor) -> dict[str, Any]:
