@@ -95,9 +95,13 @@ async def drawn(world: World, random: Random, size: int) -> Territory:
     ]
     found.calls = [_call(random, found) for _ in range(size)]
     for slot in found.slots:
-        found.bookings += _bookings(random, found, slot)
+        slot["bookings"] = _bookings(random, found, slot)
+        found.bookings += slot["bookings"]
     async with world.database.unit_of_work() as uow:
-        await uow.execute(insert(slots), found.slots)
+        unknown = {"bookings"}
+        await uow.execute(
+            insert(slots), [{n: slot[n] for n in slot.keys() - unknown} for slot in found.slots]
+        )
         await uow.execute(insert(calls), found.calls)
         await uow.execute(
             insert(patient_files),
@@ -151,6 +155,20 @@ def _slot(random: Random, of: Territory, places: list[tuple[UUID, UUID]], n: int
         "booked": booked,
         "walk_in": walk_in,
         "withdrawn_at": of.now if withdrawn else None,
+        "created_at": start - timedelta(minutes=random.choice((900, 20_000))),
+        **_release(random, start),
+    }
+
+
+def _release(random: Random, start: datetime) -> Row:
+    """Instants of a release, of half of the slots."""
+    columns = ("pro_from", "cpts_from", "public_from", "given_back_from")
+    often = random.choice((0, 0.5))
+    return {
+        column: start - timedelta(minutes=random.choice((60, 1440, 3000)))
+        if random.random() < often
+        else None
+        for column in columns
     }
 
 
@@ -189,6 +207,9 @@ def _booking(random: Random, of: Territory, slot: Row, *, cancelled: bool) -> Ro
         "role": role,
         "call_id": call and call["id"],
         "cancelled_by": who,
+        "cancelled_at": slot["starts_at"] - timedelta(minutes=random.randrange(notice))
+        if cancelled
+        else None,
         "sent_to_emergency": state in {"fulfilled", "noshow"} and random.random() < 0.2,
         "created_at": slot["starts_at"] - timedelta(minutes=notice),
     }

@@ -41,9 +41,10 @@ def delays(found: Sequence[timedelta], unit: timedelta) -> Row:
 
 
 def slot_usage(slots: Iterable[Row], now: datetime) -> Row:
-    """Seats, one after the other."""
+    """Seats, one after the other; a slot carries its own `bookings`, if it has any."""
     names = ("published", "booked", "withdrawn", "replaced", "expired", "open", "overbooked")
-    found = dict.fromkeys((*names, "walk_in"), 0)
+    parts = ("released", "released_and_booked", "given_back")
+    found = dict.fromkeys((*names, "walk_in", *parts), 0)
     slots = list(slots)
     live: dict[Any, list[Row]] = {}
     for slot in slots:
@@ -54,6 +55,7 @@ def slot_usage(slots: Iterable[Row], now: datetime) -> Row:
             found["walk_in"] += 0 if slot["withdrawn_at"] else slot["capacity"]
             continue
         found["overbooked"] += max(0, slot["booked"] - slot["capacity"])
+        _release(slot, now, found)
         for seat in range(slot["capacity"]):
             found["published"] += 1
             if slot["withdrawn_at"]:
@@ -67,6 +69,22 @@ def slot_usage(slots: Iterable[Row], now: datetime) -> Row:
             else:
                 found["expired" if slot["starts_at"] <= now else "open"] += 1
     return found
+
+
+def _release(slot: Row, now: datetime, found: Row) -> None:
+    """Who sat where when the slot was opened to more, and who came afterwards."""
+    steps = [slot.get(f"{label}_from") for label in ("pro", "cpts", "public")]
+    gone, back = slot["withdrawn_at"], slot.get("given_back_from")
+    found["given_back"] += slot["capacity"] if gone and back and back <= gone else 0
+    opened = min((at for at in steps if at), default=None)
+    if opened is None or not slot["created_at"] <= opened <= now or (gone and gone <= opened):
+        return
+    there = [b for b in slot["bookings"] if b["created_at"] < opened]
+    sitting = [b for b in there if not b["cancelled_at"] or opened <= b["cancelled_at"]]
+    later = [b for b in slot["bookings"] if b not in there and b["state"] != "cancelled"]
+    free = max(0, slot["capacity"] - len(sitting))
+    found["released"] += free
+    found["released_and_booked"] += min(free, len(later))
 
 
 def appointments(bookings: Sequence[Row], now: datetime) -> Row:

@@ -6,6 +6,7 @@ from zoneinfo import ZoneInfo
 
 from service.agenda import extend
 from service.identity import Role
+from service.slots import settle
 from tests.agenda.support import amended, at, in_days, made, session
 from tests.analytics.naive import Row, additive
 from tests.calls.support import ago, opened
@@ -266,3 +267,42 @@ async def test_a_session_that_moves_offers_its_seats_once(world: World) -> None:
     assert await watch.changes() == slots(published=3, replaced=7, open=3) | doctors(offering=1)
     usage = await watch.read("slot-usage")
     assert usage["published"] - usage["replaced"] == usage["open"] == 3
+
+
+async def test_what_came_of_a_release(world: World, clock: Clock) -> None:
+    """Seats that were free when a slot was opened to more, and who took them from then on."""
+    doctor, regulator = await world.doctor(), await world.regulator()
+    pharmacist, watch = await world.pharmacist(), Watch(await world.manager())
+    widened = [{"minutes_before": 90, "to": "PRO"}, {"minutes_before": 60, "to": "PUBLIC"}]
+    slot = await doctor.publish(soon(4), capacity=4, release=widened)
+    gone = await doctor.publish(soon(5), release=widened[1:])
+    back = await doctor.publish(
+        soon(6), capacity=2, release=[{"minutes_before": 60, "to": "GIVE_BACK"}]
+    )
+    first = [await _book(regulator, slot) for _ in range(2)]
+    await doctor.delete(f"/v1/slots/{gone['id']}", if_match="*")
+    await watch.changes()
+
+    await clock.stop(soon(4) - timedelta(minutes=90))
+    assert await watch.changes() == slots(released=2)
+    then = await _book(pharmacist, slot)
+    taken = slots(booked=1, open=-1) | MADE | referrals(booked=1, pending=1)
+    assert await watch.changes() == taken | slots(released_and_booked=1)
+    for cancelled, lost in ((first[0], {}), (then, slots(released_and_booked=-1))):
+        path = f"/v1/bookings/{cancelled['id']}/cancellation"
+        answer = await (pharmacist if cancelled is then else regulator).post(
+            path, {"by": "patient"}
+        )
+        assert answer.status_code == 200, answer.text
+        changed = await watch.changes()
+        assert {n: v for n, v in changed.items() if "released" in n} == lost
+    await clock.stop(soon(4) - timedelta(minutes=60))
+    assert await watch.changes() == {}  # released once
+
+    await clock.stop(soon(5))
+    await watch.changes()
+    await settle(world.database)
+    assert await watch.changes() == slots(open=-2, withdrawn=2, given_back=2)
+    usage = await watch.read("slot-usage")
+    assert (usage["released"], usage["released_and_booked"], usage["given_back"]) == (2, 0, 2)
+    assert (await doctor.get(f"/v1/slots/{back['id']}")).json()["state"] == "withdrawn"

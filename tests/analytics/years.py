@@ -365,12 +365,16 @@ def _seats(draw: Draw) -> Counts:
     missed = min(draw(), live)
     unreported = min(draw(), live - missed)
     within_48 = max(0, live - draw())
+    expired = draw()
     return {
         "live": live,
         "overbooked": overbooked,
         "withdrawn": withdrawn,
         "replaced": max(0, withdrawn - draw()),
-        "expired": draw(),
+        "given_back": max(0, withdrawn - draw()),
+        "expired": expired,
+        "then_taken": max(0, booked - draw()),
+        "released_in_vain": max(0, expired - draw()),
         "open": 0,
         "walk_in": draw(),
         "missed": missed,
@@ -388,6 +392,7 @@ _SEATS = Case(
     made={
         "taken": "live - overbooked",
         "published": "taken + withdrawn + expired + open",
+        "released": "then_taken + released_in_vain",
         "fulfilled": "live - missed - unreported - upcoming",
         "reported": "live - unreported - upcoming",
         "cancelled": " + ".join(f"by_{side}" for side in _SIDES),
@@ -397,6 +402,9 @@ _SEATS = Case(
         "live reported sent",
         "live within_48 within_24",
         "withdrawn replaced",
+        "withdrawn given_back",
+        "published released then_taken",
+        "taken then_taken",
         "booked live",
         "published live",
     ],
@@ -408,6 +416,8 @@ _SEATS = Case(
                 "booked": "taken",
                 **{name: name for name in ("live", "published", "withdrawn", "replaced")},
                 **{name: name for name in ("expired", "open", "overbooked", "walk_in")},
+                **{name: name for name in ("released", "given_back")},
+                "released_and_booked": "then_taken",
             },
         ),
         Figure(

@@ -329,6 +329,13 @@ SLOT_USAGE = Rules(
         Family(("published",), ("live",), ("published - live",)),
         Family(("booked", "withdrawn", "expired", "open", "overbooked"), ("published", "live")),
         _within("replaced", "withdrawn"),
+        _within("given_back", "withdrawn"),
+        _within("released", "published"),
+        Family(
+            ("released_and_booked",),
+            ("released", "booked"),
+            ("released - released_and_booked", "booked - released_and_booked"),
+        ),
     ),
     keys=frozenset({"hour"}),
 )

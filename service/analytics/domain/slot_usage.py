@@ -8,6 +8,10 @@ beyond capacity (`overbooked`), and those of walk-in slots, which nobody can boo
 A session that moves, or an absence that ends, withdraws a seat and publishes another for the same
 time: both are `published`. `replaced` says how many of the withdrawn ones have such another, by
 the same practitioner, so that published - replaced is what was really on offer.
+
+`released` seats were free when the release of their slot first opened it to more, and
+`released_and_booked` is how many of them were booked from then on; `given_back` ones were withdrawn
+because nobody had taken them in time. All three are parts of the others.
 """
 
 from collections.abc import Mapping
@@ -47,6 +51,9 @@ class SlotUsage:
     open: int = 0
     overbooked: int = 0
     walk_in: int = 0
+    released: int = 0
+    released_and_booked: int = 0
+    given_back: int = 0
 
     _RATES: ClassVar[Mapping[str, tuple[str, str]]] = {
         "fill": ("booked", "published - withdrawn"),

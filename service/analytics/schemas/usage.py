@@ -33,6 +33,14 @@ class _SlotUsageOut(PeriodOut):
     open: Count = Field(description="Still to come, held or not.")
     overbooked: Count = Field(description="Booked beyond capacity: outside of the sum.")
     walk_in: Count = Field(description="Of walk-in slots, never booked: outside of the sum.")
+    released: Count = Field(
+        description="Of the published: free when a step of the slot's release first showed it to"
+        " more."
+    )
+    released_and_booked: Count = Field(description="Of the released: booked from then on.")
+    given_back: Count = Field(
+        description="Of the withdrawn: nobody had taken them when their release gave them back."
+    )
     rates: SlotRatesOut
 
 
