@@ -23,7 +23,7 @@ from service.kernel.db import Database, UnitOfWork
 from service.kernel.sql import bind, texts, uuids
 from service.kernel.tables import Instant
 from service.schema import metadata
-from service.slots import Audience, SlotDraft
+from service.slots import Audience, ReleaseTo, SlotDraft, Step
 
 _DAYS = 4  # today and the coming three
 _ABOUT_TO_START = timedelta(minutes=2)  # too late to publish: the clock runs on meanwhile
@@ -159,6 +159,7 @@ class _Session:
     walk_in: bool = False
     organization_types: tuple[str, ...] = ()
     note: str | None = None
+    release: tuple[Step, ...] = ()
 
     def of(self, day: date) -> Iterator[SlotDraft]:
         """The slots of a day; an hour that the clocks skip has none."""
@@ -183,21 +184,24 @@ class _Session:
             overbooking=self.overbooking,
             walk_in=self.walk_in,
             note=self.note,
+            release=self.release,
             external_id=f"demo-{when}-{'csnp' if doctor is None else doctor['id']}",
         )
 
 
 # Whoever has a client of their own leaves most of the day to those who try the service.
 _NIGHT = (*range(8), *range(19, 24))
+_AT_LAST = (Step(120, ReleaseTo.PRO), Step(60, ReleaseTo.PUBLIC))
+_OR_ELSE_MINE = (Step(30, ReleaseTo.GIVE_BACK),)
 _SESSIONS = (
-    _Session(_TOWN, -1, [9], overbooking=1),
+    _Session(_TOWN, -1, [9], overbooking=1, release=_AT_LAST),
     _Session(_ARGENTON, -1, [14, 15], ("SNP", "PRO"), ("AMB", "VR")),
     _Session(_VATAN, -1, [10, 11], ("PUBLIC", "PRO", "SNP")),
     _Session(_HOUSE, 0, _NIGHT, ("SNP", "PRO"), ("VR",), 30, note="Garde en téléconsultation"),
     _Session(_HOUSE, 1, range(24), modes=("HH",), every=60, note="Garde mobile"),
-    _Session(_HOUSE, 2, [9, 10], ("CPTS",)),
+    _Session(_HOUSE, 2, [9, 10], ("CPTS",), release=_OR_ELSE_MINE),
     _Session(_HOUSE, 2, [11], ("CPTS",), organization_types=("pharmacy",)),
-    _Session(_HOUSE, 3, [14, 15, 16], ("PRO",), overbooking=1),
+    _Session(_HOUSE, 3, [14, 15, 16], ("PRO",), overbooking=1, release=_AT_LAST[1:]),
     _Session(_DUTY, 0, range(20, 24), ("SNP", "PRO")),
     _Session(_DUTY, 0, [18, 19], ("SNP", "PRO"), every=60, minutes=60, walk_in=True,
              note="Sans rendez-vous"),
@@ -250,7 +254,7 @@ def _offered(actor: Actor, now: datetime) -> list[SlotDraft]:
         if _named(session.organization)["id"] == actor.organization_id
         for number in range(_DAYS)
         for draft in session.of(today + timedelta(days=number))
-        if draft.starts_at > now + _ABOUT_TO_START
+        if draft.starts_at > now + _ABOUT_TO_START + slots.gives_back_before(draft.release)
         and draft.practitioner_id in {None, *actor.practitioner_ids}
     ]
 

@@ -193,6 +193,13 @@ async def test_what_is_offered(started: Demo) -> None:
     assert {tuple(row["organization_types"]) for row in community} == {(), ("pharmacy",)}
     assert {row["overbooking"] for row in rows} == {0, 1}
     assert any(row["walk_in"] for row in rows)
+    steps = {
+        (name, row["starts_at"] - row[name])
+        for row in rows
+        for name in ("public_from", "given_back_from")
+        if row[name]
+    }
+    assert steps == {("public_from", HOUR), ("given_back_from", HOUR / 2)}
     lengths = Counter(row["ends_at"] - row["starts_at"] for row in rows if not row["walk_in"])
     assert set(lengths) == {timedelta(minutes=20)}
     days = Counter(row["starts_at"].astimezone(ZONE).date() for row in rows)
