@@ -22,7 +22,7 @@ from typing import Any
 import procrastinate
 import structlog
 
-from service import stream
+from service import slots, stream
 from service.kernel import jobs
 from service.kernel.db import Database
 from service.kernel.settings import Settings
@@ -36,7 +36,9 @@ _JOBS_AT_ONCE = 50
 # Rooms that make something of facts, by the name of their cursor.
 CONSUMERS: Mapping[str, stream.Consume] = {}
 # What rooms do by themselves, each so often (seconds).
-CLOCKWORK: Mapping[str, tuple[float, Callable[[Database], Awaitable[object]]]] = {}
+CLOCKWORK: Mapping[str, tuple[float, Callable[[Database], Awaitable[object]]]] = {
+    "slots": (1.0, slots.settle),
+}
 
 log = structlog.get_logger()
 

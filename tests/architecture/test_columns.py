@@ -54,6 +54,7 @@ access_log correlation_id
 # Made by the service of ids, codes, times and counts.
 FACTS = """
 events audience_before audience_after data | directory_imports counts file_digest | slots holds
+stream_cursors consumer
 installation key_fingerprints | events address | access_log address | audit_seals tombstone
 """
 # Keyed digests: from them nothing is read.
