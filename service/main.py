@@ -11,7 +11,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from service import audit as traces
-from service import stream
+from service import stream, webhooks
 from service.agenda.router import entries
 from service.agenda.router import router as agenda
 from service.agenda.tasks import keep_extended
@@ -43,6 +43,8 @@ from service.patients.router import router as patients
 from service.retention.router import router as retention
 from service.slots import Listings
 from service.slots.router import router as slots
+from service.webhooks.router import messages
+from service.webhooks.router import router as webhook_endpoints
 from service.worker import working
 
 _COLLECT_EVERY = 20_000  # objects that stayed; a request makes some thousands and frees them
@@ -131,7 +133,11 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.database = database
     app.state.listings = listings
     app.state.strangers = strangers
-    app.state.room_checks = {"audit": traces.sealing, "stream": stream.keeping}
+    app.state.room_checks = {
+        "audit": traces.sealing,
+        "stream": stream.keeping,
+        "webhooks": webhooks.health,
+    }
     app.state.room_measures = [traces.measures, stream.measures]
     app.state.metrics = metrics.Metrics()
     app.state.tokens = Tokens(database.vault.token_keys, settings.token_seconds)
@@ -169,11 +175,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         analytics,
         audit,
         retention,
+        webhook_endpoints,
         health.router,
         metrics.router,
         docs.router,
         pages.router,
     ):
         app.include_router(router)
+    app.webhooks.include_router(messages)
     docs.install(app)
     return app

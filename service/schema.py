@@ -14,7 +14,8 @@ import service.needs.tables
 import service.patients.tables
 import service.retention.tables
 import service.slots.tables
-import service.stream.tables  # noqa: F401  makes its tables known
+import service.stream.tables
+import service.webhooks.tables  # noqa: F401  makes its tables known
 from service.kernel.tables import metadata
 
 __all__ = ["metadata"]

@@ -15,6 +15,7 @@ from collections.abc import (
     Mapping,
 )
 from contextlib import asynccontextmanager, suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,10 +23,11 @@ from typing import Any
 import procrastinate
 import structlog
 
-from service import slots, stream
+from service import slots, stream, webhooks
 from service.kernel import jobs
 from service.kernel.db import Database
 from service.kernel.settings import Settings
+from service.webhooks.tasks import blueprint as webhook_tasks
 
 POLL_SECONDS = 0.1
 _OTHERS_SECONDS = 1.0  # so soon a consumer sees what another worker has numbered
@@ -34,10 +36,11 @@ _PATIENCE = 5.0  # after a failure: the database may be away
 _JOBS_AT_ONCE = 50
 
 # Rooms that make something of facts, by the name of their cursor.
-CONSUMERS: Mapping[str, stream.Consume] = {}
+CONSUMERS: Mapping[str, stream.Consume] = {"webhooks": webhooks.fan_out}
 # What rooms do by themselves, each so often (seconds).
 CLOCKWORK: Mapping[str, tuple[float, Callable[[Database], Awaitable[object]]]] = {
     "slots": (1.0, slots.settle),
+    "webhooks:sweep": (1.0, webhooks.sweep),
 }
 
 log = structlog.get_logger()
@@ -106,7 +109,8 @@ def application(settings: Settings) -> procrastinate.App:
         raise ValueError("No database: set SNP_DATABASE_URL.")
     url = settings.database_url.get_secret_value()
     app = procrastinate.App(connector=jobs.connector(url, prepared=settings.prepared_statements))
-    app.add_tasks_from(_upkeep, namespace="worker")
+    for room, tasks in {"worker": _upkeep, "webhooks": webhook_tasks}.items():
+        app.add_tasks_from(deepcopy(tasks), namespace=room)  # it renames what it is given
     return app
 
 
@@ -120,7 +124,10 @@ async def rescue(context: procrastinate.JobContext, timestamp: int) -> None:  # 
     manager = context.app.job_manager
     for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_STALLED_SECONDS):
         log.warning("worker.job_rescued", job=job.id, task=job.task_name)
-        await manager.retry_job(job)
+        try:
+            await manager.retry_job(job)
+        except procrastinate.exceptions.UniqueViolation:  # the same one waits already
+            await manager.finish_job(job, procrastinate.jobs.Status.FAILED, delete_job=True)
 
 
 @asynccontextmanager

@@ -8,12 +8,13 @@ booking.rescheduled, booking.cancelled, booking.reported.
 
 from service import audit, patients, slots
 from service.bookings import parts
-from service.bookings.domain import Booking, BookingState, CancelledBy
+from service.bookings.domain import Booking, BookingState, CancelledBy, Made
 from service.bookings.usecases import (
     book,
     cancel,
     elsewhere,
     last_appointment,
+    made,
     of_file,
     on_seat_given_back,
     read,
@@ -25,8 +26,10 @@ __all__ = [
     "Booking",
     "BookingState",
     "CancelledBy",
+    "Made",
     "book",
     "cancel",
+    "made",
     "on_seat_given_back",
     "parts",
     "read",

@@ -258,6 +258,14 @@ def check_request(actor: Actor, asked: BookingRequest) -> None:
 
 
 @dataclass(frozen=True, slots=True)
+class Made:
+    """When a booking was made, and by whom, as far as that is kept."""
+
+    created_at: datetime
+    person: Mapping[str, str] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Booking:
     """A booking as read by one of its two sides."""
 

@@ -1,6 +1,6 @@
 """Use cases: book, read, cancel, reschedule, report. Every face and job uses these functions."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -18,6 +18,7 @@ from service.bookings.domain import (
     BookingState,
     CancelledBy,
     CorrectionTooLate,
+    Made,
     PatientAlreadyBooked,
     ReportTooEarly,
     Vital,
@@ -194,6 +195,11 @@ async def _find(uow: UnitOfWork, actor: Actor, booking_id: UUID) -> tuple[Bookin
     if found is None:
         raise BookingNotFound
     return found
+
+
+async def made(uow: UnitOfWork, ids: Collection[UUID]) -> dict[UUID, Made]:
+    """Return when bookings were made and by whom, whoever may see them: never of a patient."""
+    return await repository.made(uow, ids)
 
 
 async def last_appointment(uow: UnitOfWork, file_id: UUID) -> datetime | None:

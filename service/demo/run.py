@@ -51,6 +51,7 @@ def _settings(folder: Path, settings: Settings, databases: Databases) -> Setting
         "rpps_check": "format",
         "worker_inside": True,
         "token_requests_per_minute": 0,
+        "webhook_loopback": True,
         "client_requests_per_minute": 0,
         "address_requests_per_minute": 0,
     }

@@ -24,9 +24,17 @@ from service.identity.parts import (
     grant_parameters,
     live_grants,
     right_ended,
+    software_is_live,
     still_acts,
 )
-from service.identity.people import ASSERTED, Account, Identifier, IdentifierInvalid, identifier
+from service.identity.people import (
+    ASSERTED,
+    IDNPS,
+    Account,
+    Identifier,
+    IdentifierInvalid,
+    identifier,
+)
 from service.identity.repository import GrantEntry
 from service.identity.tokens import Tokens
 from service.identity.usecases import (
@@ -57,6 +65,7 @@ __all__ = [
     "AGGREGATES_ONLY",
     "ASSERTED",
     "BOOKERS",
+    "IDNPS",
     "OPERATOR",
     "PERMISSIONS",
     "PROFESSIONALS",
@@ -95,6 +104,7 @@ __all__ = [
     "revoke_grant",
     "right_ended",
     "rotate_secret",
+    "software_is_live",
     "still_acts",
     "unused_accounts",
     "unused_clients",

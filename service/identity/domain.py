@@ -49,6 +49,7 @@ EVERYONE = frozenset(Role)
 DIRECTORY_READERS = BOOKERS | {Role.MANAGER, Role.ADMIN, Role.ANALYST}
 FIGURES = frozenset({Role.MANAGER, Role.ANALYST, Role.REGULATOR})
 HOLDERS = frozenset({Role.MANAGER, Role.ADMIN, Role.REGULATOR})
+SUBSCRIBERS = EVERYONE - {Role.ANALYST, Role.SAS_PLATFORM}
 
 # Why a role works with patients' files, kept with each trace unless the request says otherwise.
 PURPOSES: Mapping[Role, str] = {
@@ -134,6 +135,16 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "retention.list_holds": HOLDERS,
     "retention.lift_hold": HOLDERS,
     "retention.export_patient": frozenset({Role.REGULATOR}),
+    "webhooks.create": SUBSCRIBERS,
+    "webhooks.list": SUBSCRIBERS,
+    "webhooks.read": SUBSCRIBERS,
+    "webhooks.amend": SUBSCRIBERS,
+    "webhooks.delete": SUBSCRIBERS,
+    "webhooks.rotate_secret": SUBSCRIBERS,
+    "webhooks.test": SUBSCRIBERS,
+    "webhooks.list_deliveries": SUBSCRIBERS,
+    "webhooks.replay": SUBSCRIBERS,
+    "webhooks.replay_range": SUBSCRIBERS,
     "analytics.call_outcomes": FIGURES,
     "analytics.unmet_needs": FIGURES,
     "analytics.slot_usage": FIGURES,

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import (
     ColumnElement,
@@ -36,6 +37,7 @@ def live_grants(name: str = "live_grant") -> Subquery:
     g = grants.c
     return (
         select(
+            g.id,
             g.role,
             g.organization_id,
             g.organization_type,
@@ -54,6 +56,12 @@ def live_grants(name: str = "live_grant") -> Subquery:
 
 def _one_of(roles: frozenset[Role]) -> ColumnElement[bool]:
     return grants.c.role.in_([literal_column(f"'{role}'") for role in sorted(roles)])
+
+
+def software_is_live(client_id: ColumnElement[UUID]) -> ColumnElement[bool]:
+    """True while client software is not revoked: a person's grant lasts as long as theirs."""
+    c = clients.c
+    return exists(select(1).where(c.id == client_id, c.revoked_at.is_(None)))
 
 
 def grant_is_live() -> ColumnElement[bool]:

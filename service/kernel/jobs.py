@@ -15,6 +15,11 @@ from sqlalchemy import text
 
 from service.kernel.db import UnitOfWork
 
+# Who defers the same job at the same time waits here, not to fail on the index.
+_IN_TURN = text(
+    """SELECT pg_advisory_xact_lock(hashtextextended(name, 0))
+       FROM (SELECT name FROM unnest(cast(:locks AS text[])) AS name ORDER BY name) AS names"""
+)
 # A job whose queueing lock is already waiting is the same job: one is enough.
 _DEFER = text(
     """SELECT procrastinate_defer_jobs_v1(array_agg(
@@ -42,6 +47,8 @@ class Job:
 async def defer(uow: UnitOfWork, jobs: Iterable[Job]) -> None:
     """Write jobs in the unit of work's transaction."""
     rows = [asdict(job) for job in jobs]
+    if locks := [row["queueing_lock"] for row in rows if row["queueing_lock"] is not None]:
+        await uow.execute(_IN_TURN, {"locks": locks})
     if rows:
         await uow.execute(_DEFER, {"jobs": orjson.dumps(rows).decode()})
 

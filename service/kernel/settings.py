@@ -196,6 +196,17 @@ class Settings(BaseSettings):
         description="Whoever sends it (`Authorization: Bearer …`) may read `/metrics`. Unset: only"
         " who asks from this machine, not through a proxy.",
     )
+    webhook_loopback: bool = Field(
+        False,
+        description="Lets webhooks go to this machine, over plain http too: for tests and the"
+        " demo, never beside other services.",
+    )
+    webhook_secret_grace_hours: Annotated[int, Field(ge=0, le=720)] = Field(
+        24, description="So long the secret before the newest signs webhooks, too."
+    )
+    webhook_delivery_days: Annotated[int, Field(ge=7)] = Field(
+        30, description="Deliveries of webhooks can be listed and replayed so long."
+    )
     host: str = Field("127.0.0.1", description="Address that `snp serve` listens on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port of `snp serve`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

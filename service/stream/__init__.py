@@ -6,7 +6,7 @@ learn from a fact. Nothing in a request waits for any of it.
 """
 
 from service.stream.domain import BEGINNING, Fact, Listener, Shown, View, views
-from service.stream.repository import last_position, read_after
+from service.stream.repository import find, last_position, positions_between, read_after
 from service.stream.usecases import Consume, consume, give_positions, keeping, measures
 
 __all__ = [
@@ -17,10 +17,12 @@ __all__ = [
     "Shown",
     "View",
     "consume",
+    "find",
     "give_positions",
     "keeping",
     "last_position",
     "measures",
+    "positions_between",
     "read_after",
     "views",
 ]

@@ -174,6 +174,8 @@ def _reads(fact: Fact, listener: Listener) -> bool:
         )
     if fact.room in {"session", "absence"}:
         return listener.owns(_id(fact, "practitioner_id"), _id(fact, "organization_id"))
+    if fact.room == "webhook_endpoint":
+        return _id(fact, "organization_id") == listener.organization_id
     return False
 
 

@@ -4,12 +4,17 @@ Whoever reads stays behind the oldest transaction that still runs: below the hor
 appears, so that positions are the order of transactions, and no fact is ever passed over.
 """
 
+from collections.abc import Collection
+from datetime import datetime
+from uuid import UUID
+
 from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Integer,
     Text,
     cast,
+    exists,
     func,
     select,
     text,
@@ -19,12 +24,15 @@ from sqlalchemy.dialects.postgresql import insert
 
 from service.kernel.db import UnitOfWork
 from service.kernel.events import Xid8, events
-from service.kernel.sql import bind, snp_now
+from service.kernel.sql import bind, snp_now, uuids
+from service.kernel.tables import Instant
 from service.stream.domain import BEGINNING, Fact
 from service.stream.tables import stream_cursors
 
 CHANNEL = "snp_stream"
 _POSITIONS = "positions"
+# So often the cursor moves though nothing happens: readiness sees that somebody looks.
+_SIGN_OF_LIFE_SECONDS = 10
 _e, _c = events.c, stream_cursors.c
 
 _OPEN = (
@@ -42,16 +50,19 @@ _MOVE = (
     .where(_c.consumer == bind("which", Text))
     .values(reached=bind("new", BigInteger), moved_at=snp_now())
 )
-_HORIZON = select(func.snp_xact_horizon())
 _LAST = select(func.coalesce(func.max(_e.position), BEGINNING))
+_FACT = select(
+    *(_e.position, _e.id, _e.type, _e.subject_id, _e.occurred_at, _e.territory, _e.role),
+    *(_e.organization_id, _e.audience_before, _e.audience_after, _e.data, _e.correlation_id),
+)
 _FACTS = (
-    select(
-        *(_e.position, _e.id, _e.type, _e.subject_id, _e.occurred_at, _e.territory, _e.role),
-        *(_e.organization_id, _e.audience_before, _e.audience_after, _e.data, _e.correlation_id),
-    )
-    .where(_e.position > bind("after", BigInteger))
+    _FACT.where(_e.position > bind("after", BigInteger))
     .order_by(_e.position)
     .limit(bind("limit", Integer))
+)
+_THESE = _FACT.where(_e.id == func.any(uuids("ids")), _e.position.is_not(None))
+_BETWEEN = select(func.min(_e.position).label("first"), func.max(_e.position).label("last")).where(
+    _e.occurred_at >= bind("since", Instant), _e.occurred_at < bind("until", Instant)
 )
 
 
@@ -114,6 +125,19 @@ _KEEPING = select(
 )
 
 
+_LOOK = select(
+    func.extract("epoch", snp_now() - _c.moved_at).label("idle"),
+    func.snp_xact_horizon().label("horizon"),
+    exists(
+        select(1).where(
+            _e.xid >= _xid(_c.reached),
+            _e.xid < _xid(func.snp_xact_horizon()),
+            _e.position.is_(None),
+        )
+    ).label("due"),
+).where(_c.consumer == _POSITIONS)
+
+
 async def open_cursor(uow: UnitOfWork, consumer: str, reached: int) -> None:
     """Let a consumer begin after a position, unless it has begun."""
     await uow.execute(_OPEN, {"consumer": consumer, "reached": reached})
@@ -135,14 +159,16 @@ async def give_positions(uow: UnitOfWork, limit: int) -> int | None:
 
     Returns how many: at most about `limit`.
     """
-    await open_cursor(uow, _POSITIONS, BEGINNING)
+    seen = (await uow.execute(_LOOK)).one_or_none()
+    if seen is None:
+        await open_cursor(uow, _POSITIONS, BEGINNING)
+        seen = (await uow.execute(_LOOK)).one()
+    if not seen.due and seen.idle < _SIGN_OF_LIFE_SECONDS:
+        return 0  # and nothing is written, ten times a second
     reached = await lock_cursor(uow, _POSITIONS)
-    if reached is None:
+    if reached is None or seen.horizon < reached:  # others were faster
         return None
-    horizon = (await uow.execute(_HORIZON)).scalar_one()
-    if horizon <= reached:
-        return 0
-    span = {"reached": reached, "horizon": horizon, "limit": limit}
+    span = {"reached": reached, "horizon": seen.horizon, "limit": limit}
     upper = (await uow.execute(_UPPER, span)).scalar_one()
     last = await last_position(uow)
     asked = {"reached": reached, "upper": upper, "last": last}
@@ -168,3 +194,20 @@ async def keeping(uow: UnitOfWork) -> tuple[float | None, float | None]:
     """Return the seconds since a worker looked, and since the oldest fact that waits for it."""
     row = (await uow.single(_KEEPING)).one()
     return row.idle, row.waiting
+
+
+async def find(uow: UnitOfWork, ids: Collection[UUID]) -> dict[UUID, Fact]:
+    """Return facts by their id; those that have no position yet, or no more, are left out."""
+    rows = await uow.single(_THESE, {"ids": list(ids)})
+    return {row["id"]: Fact(**row) for row in rows.mappings()}
+
+
+async def positions_between(
+    uow: UnitOfWork, since: datetime, until: datetime
+) -> tuple[int, int] | None:
+    """Return the first and the last position of what happened from an instant, before another.
+
+    Facts in between may have happened a moment earlier or later.
+    """
+    row = (await uow.single(_BETWEEN, {"since": since, "until": until})).one()
+    return None if row.first is None else (row.first, row.last)

@@ -10,7 +10,7 @@ from service.stream.domain import Fact
 Consume = Callable[[UnitOfWork, list[Fact]], Awaitable[None]]
 
 _BATCH = 1000
-# A worker moves at least with its own heartbeats, every ten seconds.
+# A worker gives a sign of life every ten seconds.
 _IDLE_SECONDS = 60
 
 

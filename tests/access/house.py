@@ -12,6 +12,7 @@ from sqlalchemy import func, update
 
 from service.identity import (
     OPERATOR,
+    PERMISSIONS,
     Identifier,
     Role,
     give_grant,
@@ -320,7 +321,16 @@ async def _things(
             {"from": day.isoformat(), "to": (day + timedelta(hours=1)).isoformat()},
         )
         used_up["absence", role, proof] = absence["id"]
+    for caller in own.values():
+        if caller.role in PERMISSIONS["webhooks.create"]:
+            endpoint = await _made(caller, "/v1/webhook-endpoints", {"url": "https://x.example/"})
+            amended = await caller.patch(
+                f"/v1/webhook-endpoints/{endpoint['id']}", {"enabled": False}, if_match=1
+            )
+            assert amended.status_code == 200, amended.text
+            used_up |= {("endpoint", caller.role, proof): endpoint["id"] for proof in Proof}
     things = {
+        "endpoint": used_up["endpoint", Role.DOCTOR, Proof.SECRET],
         "territory": world.territory,
         "organization": str(doctor.organization_id),
         "practitioner": str(doctor.practitioner_id),

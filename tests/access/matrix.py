@@ -10,7 +10,7 @@ Of a caller only this counts: the role, and how far the organization stands from
 
 `reg` opened the call and its patient file; `pro` made the booking, its file, its hold and the unmet
 need; `doc` offers the slots, the sessions and the absences, and receives the booking. Nobody else
-has a part in them.
+has a part in them. Each role at the own organization has a webhook endpoint, which is disabled.
 
 A row: who may call the operation at all (everybody else: 403); who of them reaches the thing; the
 status that says so; the status for the others, 404 being what an id that never existed gets. What
@@ -48,6 +48,7 @@ _PARTS: Mapping[str, tuple[Role, ...]] = {
 }
 BOOK, READ_DIRECTORY, KEEP = "reg pro doc", "reg pro doc man ana adm", "man adm"
 GIVE = "man adm doctor"
+SUBSCRIBE, SUBSCRIBED = "reg pro doc man adm", "reg.own pro.own doc.own man.own adm.own"
 ALL = "reg pro doc man ana sas adm"
 # A calendar is opened by the secret in its address (tests/calendar).
 NO_TOKEN_NEEDED = frozenset({"identity.token", "health.live", "health.ready", "calendar.feed"})
@@ -82,6 +83,7 @@ class Row:
 
 SLOT, PRO_SLOT, WALK_IN = {"slot_id": "{slot}"}, {"slot_id": "{pro_slot}"}, "{walk_in}"
 BOOKING, CALL = {"booking_id": "{booking}"}, {"call_id": "{call}"}
+ENDPOINT = {"endpoint_id": "{endpoint}"}
 PRACTITIONER, SESSION = {"practitioner_id": "{practitioner}"}, {"session_id": "{session}"}
 REGULATION = "reg.own reg.near"
 MEMBERS = "pro.own doc.own"  # the two sides of the booking
@@ -288,6 +290,27 @@ MATRIX = (
     Row(
         "calendar.revoke_token", "doc", "doc.own", (204,), 403,
         path={**PRACTITIONER, "token_id": "{calendar_token}"},
+    ),
+    # --- webhooks: each role's own endpoint, kept by colleagues in the same role ------------------
+    Row(
+        "webhooks.create", SUBSCRIBE, found=(422,), body={"url": "http://10.0.0.1/"},
+    ),
+    Row("webhooks.list", SUBSCRIBE, SUBSCRIBED, listed="{endpoint}"),
+    Row("webhooks.read", SUBSCRIBE, SUBSCRIBED, path=ENDPOINT),
+    Row(
+        "webhooks.amend", SUBSCRIBE, SUBSCRIBED, STALE, path=ENDPOINT, body={"enabled": True},
+    ),
+    Row("webhooks.delete", SUBSCRIBE, SUBSCRIBED, STALE, path=ENDPOINT),
+    Row("webhooks.rotate_secret", SUBSCRIBE, SUBSCRIBED, (201,), path=ENDPOINT),
+    Row("webhooks.test", SUBSCRIBE, SUBSCRIBED, (409,), path=ENDPOINT),
+    Row("webhooks.list_deliveries", SUBSCRIBE, SUBSCRIBED, path=ENDPOINT),
+    Row(
+        "webhooks.replay", SUBSCRIBE, SUBSCRIBED, (409,),
+        path={**ENDPOINT, "delivery_id": "{endpoint}"},
+    ),
+    Row(
+        "webhooks.replay_range", SUBSCRIBE, SUBSCRIBED, (409,), path=ENDPOINT,
+        body={"from": "2022-01-01T00:00:00Z", "to": "2022-01-02T00:00:00Z"},
     ),
     # --- figures: those who are granted the territory --------------------------------------------
     *(

@@ -28,7 +28,8 @@ practitioner_locations source | bookings territory state organization_type role 
 slot_sessions territory zone weekly school_zone modes specialty visibility organization_types
 slots organization_type territory zone modes specialty visibility organization_types
 slot_sessions release
-idempotency_keys method
+idempotency_keys method | webhook_endpoints role territory events format disabled_reason
+webhook_deliveries type state last_failure | stream_cursors consumer
 """
 # Of organizations and professionals: the directory, and what everybody who books may read; how a
 # doctor's side calls its calendars.
@@ -37,6 +38,7 @@ territories name region | organizations name finess siret phone source_key
 practitioners rpps family_name given_name | locations name address postal_code phone source_key
 clients name certificate_subject | calls protocol | slots note | slot_sessions note
 calendar_tokens name | patient_files regular_doctor_rpps | directory_imports filter file_name
+webhook_endpoints url description
 """
 # Who acted, as asserted by their software or proven: the trace (retention takes it from bookings
 # and calls), and the people who have rights here.
@@ -54,7 +56,6 @@ access_log correlation_id
 # Made by the service of ids, codes, times and counts.
 FACTS = """
 events audience_before audience_after data | directory_imports counts file_digest | slots holds
-stream_cursors consumer
 installation key_fingerprints | events address | access_log address | audit_seals tombstone
 """
 # Keyed digests: from them nothing is read.
@@ -68,7 +69,7 @@ wall_keys inner_pad outer_pad
 ENCRYPTED = """
 patient_files family_name given_name birth_date phone email ins | absences reason
 bookings reason_text override_reason cancel_reason report_detail | unmet_needs note
-legal_holds reason
+legal_holds reason | webhook_endpoints secret previous_secret
 """
 
 

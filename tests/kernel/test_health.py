@@ -35,6 +35,7 @@ async def test_a_served_database_is_ready(world: World) -> None:
     assert (ready.status_code, ready.json()["status"]) == (200, "pass")
     checks = ready.json()["checks"]
     assert re.fullmatch(r"oldest unsealed trace: \d+ s", checks.pop("audit"))
+    assert re.fullmatch(r"oldest due delivery: \d+ s, abandoned: \d+", checks.pop("webhooks"))
     assert checks == {"database": "pass", "schema": "pass", "role": "pass"}
 
 

@@ -1,6 +1,6 @@
 """How a booking is read: by its two sides, or just after it was made."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from hashlib import sha256
 from typing import Any
@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.audit import parts as traces
-from service.bookings.domain import Booking, BookingState, CancelledBy
+from service.bookings.domain import Booking, BookingState, CancelledBy, Made
 from service.bookings.tables import bookings
 from service.directory import parts as directory
 from service.identity import Actor
@@ -140,6 +140,15 @@ def booking_of(vault: Vault, row: Row, *, patient: bool) -> Booking:
         now=row["now"],
         **opened,
     )
+
+
+_MADE = select(_b.id, _b.created_at, _b.person).where(_b.id == func.any(uuids("ids")))
+
+
+async def made(uow: UnitOfWork, ids: Collection[UUID]) -> dict[UUID, Made]:
+    """Return when bookings were made and by whom."""
+    rows = await uow.single(_MADE, {"ids": list(ids)})
+    return {row.id: Made(row.created_at, row.person) for row in rows}
 
 
 def _identified(vault: Vault, row: Row) -> bool:

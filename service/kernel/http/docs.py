@@ -73,6 +73,7 @@ TAGS = (
     ("bookings", "A patient on a slot, and what happened."),
     ("audit", "Who saw and changed what."),
     ("analytics", "Figures computed from the rows."),
+    ("webhooks", "Who is told by webhook, and what they are sent."),
     ("operations", "Health."),
 )
 
@@ -231,7 +232,7 @@ def _name_objects(schemas: dict[str, Any]) -> None:
 def _drop_unused(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     used: set[str] = set()
-    waiting = list(_references(document["paths"]))
+    waiting = list(_references([document["paths"], document.get("webhooks", {})]))
     while waiting:
         name = waiting.pop()
         if name not in used:

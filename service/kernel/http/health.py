@@ -30,7 +30,10 @@ _BELIEVED = text("SELECT snp_proven('sought') IS NOT NULL")
 
 
 class Health(BaseModel):
-    """`pass`, or `fail` with the checks that say why. `audit`: how far traces are sealed."""
+    """`pass`, or `fail` with the checks that say why. `audit`: how far traces are sealed.
+
+    `webhooks`: for how long due deliveries wait, and how many were given up; no reason to fail.
+    """
 
     status: Literal["pass", "fail"]
     checks: dict[str, str] = {}

@@ -1,0 +1,303 @@
+"""Workers that die, and many at once: nothing is lost, order is kept, nobody hears too much."""
+
+import asyncio
+import random
+import re
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from service import stream
+from service.kernel.crypto import Keys
+from service.slots import standing
+from service.stream import tasks as stream_tasks
+from service.webhooks import repository, tasks, usecases
+from service.webhooks.domain import EVENTS, Reach
+from service.worker import working
+from tests.conftest import DatabaseUrls
+from tests.demo.processes import ROOT, environment
+from tests.support import soon
+from tests.webhooks.conftest import Broker
+from tests.webhooks.receivers import HANG, Answer, Received, receiving
+from tests.webhooks.support import (
+    booked,
+    cancelled,
+    delivered,
+    deliveries,
+    drain,
+    fan,
+    moved,
+    slots_of,
+    subscribed,
+)
+
+_WORKER = """
+from service.kernel.settings import Settings
+from service.main import open_database
+from service.worker import run
+settings = Settings()
+run(settings, open_database(settings))
+"""
+
+
+@contextmanager
+def worker(folder: Path, url: str, keys: Keys) -> Iterator[subprocess.Popen[bytes]]:
+    """A worker process; gone when the block ends."""
+    settings = {
+        "SNP_DATABASE_URL": url,
+        "SNP_KEYS": keys.model_dump_json(),
+        "SNP_WEBHOOK_LOOPBACK": "true",
+    }
+    with (folder / "worker.txt").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _WORKER],
+            cwd=ROOT,
+            env={**environment(), **settings},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            yield process
+        finally:
+            process.kill()
+            process.wait(30)
+
+
+async def test_what_a_dying_worker_had_sent_and_not_kept_is_sent_again_by_another(
+    idle: Broker, database_urls: DatabaseUrls, keys: Keys, tmp_path: Path
+) -> None:
+    """Killed while a receiver has the message and has not answered yet."""
+    world = await idle.world()
+    doctor, pharmacist = await world.doctor(), await world.pharmacist()
+    events = ["booking.created", "booking.cancelled"]
+    async with receiving() as receiver:
+        receiver.answers.append(Answer(HANG))
+        endpoint = await subscribed(doctor, receiver.url, events=events)
+        [slot] = await slots_of(doctor, 1)
+        booking = await booked(pharmacist, slot)
+        with worker(tmp_path, database_urls.app, keys) as first:
+            await receiver.count(1)
+            first.send_signal(signal.SIGKILL)
+            first.wait(30)
+        await cancelled(pharmacist, booking)
+        connection = await asyncpg.connect(database_urls.owner)
+        await connection.execute(  # as if it had died a while ago
+            "UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - interval '1 hour'"
+        )
+        await connection.close()
+        async with working(idle.settings, idle.database):
+            await receiver.count(3)
+            found = await delivered(
+                doctor, endpoint, lambda all_: {one["state"] for one in all_} == {"delivered"}
+            )
+    assert receiver.types() == ["booking.created", "booking.created", "booking.cancelled"]
+    assert receiver.received[0].id == receiver.received[1].id
+    assert {one["attempts"] for one in found} == {1}
+
+
+async def test_a_stalled_job_that_waits_a_second_time_holds_nobody_up(
+    idle: Broker, database_urls: DatabaseUrls
+) -> None:
+    """The rescue of a job ends where the same job waits already: it must not end there for ever."""
+    world = await idle.world()
+    doctor = await world.doctor()
+    async with receiving() as receiver:
+        endpoint = await subscribed(doctor, receiver.url)
+        path = f"/v1/webhook-endpoints/{endpoint['id']}/test"
+        connection = await asyncpg.connect(database_urls.owner)
+        await doctor.post(path)
+        dead = await connection.fetchval(
+            "INSERT INTO procrastinate_workers (last_heartbeat)"
+            " VALUES (now() - interval '1 hour') RETURNING id"
+        )
+        await connection.execute(
+            "UPDATE procrastinate_jobs SET status = 'doing', worker_id = $1", dead
+        )
+        await doctor.post(path)
+        assert await connection.fetchval("SELECT count(*) FROM procrastinate_jobs") == 2
+        await connection.close()
+        async with working(idle.settings, idle.database):
+            await receiver.count(2)
+
+
+async def test_three_workers_keep_the_order_of_each_booking(broker: Broker) -> None:
+    world = await broker.world()
+    doctor, pharmacist = await world.doctor(), await world.pharmacist()
+    chance = random.Random(3)
+    failures: dict[str, int] = defaultdict(int)
+
+    def now_and_then(one: Received) -> Answer:
+        if failures[one.id] == 0 and chance.random() < 0.2:
+            failures[one.id] += 1
+            return Answer(500)
+        return Answer(204)
+
+    async with (
+        receiving(choose=now_and_then) as receiver,
+        working(broker.settings, broker.database),
+        working(broker.settings, broker.database),
+    ):
+        events = ["booking.created", "booking.rescheduled", "booking.cancelled"]
+        endpoint = await subscribed(doctor, receiver.url, events=events)
+        slots = await slots_of(doctor, 16)
+
+        async def journey(nth: int) -> None:
+            booking = await booked(pharmacist, slots[nth])
+            await moved(pharmacist, booking, slots[8 + nth])
+            await cancelled(pharmacist, booking)
+
+        await asyncio.gather(*map(journey, range(8)))
+        await delivered(
+            doctor,
+            endpoint,
+            lambda all_: len(all_) == 24 and {one["state"] for one in all_} == {"delivered"},
+        )
+    told: dict[str, dict[str, str]] = defaultdict(dict)
+    for one in receiver.received:
+        assert one.verified(endpoint["secret"])
+        told[one.json["data"]["subject_id"]][one.id] = one.json["type"]
+    assert len(told) == 8
+    assert all(list(types.values()) == events for types in told.values())
+
+
+async def test_whoever_may_hear_of_a_fact_is_near_it(idle: Broker) -> None:
+    """The index that spares a look at every endpoint for every fact finds all who hear of it."""
+    worlds = [await idle.world() for _ in range(3)]
+    for nth, world in enumerate(worlds):
+        doctor, pharmacist = await world.doctor(), await world.pharmacist()
+        regulator, cpts = await world.regulator(), await world.organization("cpts")
+        member = await world.pharmacist(cpts_ids=[cpts])
+        for caller in (doctor, pharmacist, regulator, member, await world.manager()):
+            await subscribed(caller, f"http://127.0.0.1:1/{nth}")
+        slots = await slots_of(doctor, 3, capacity=2)
+        await doctor.publish(soon(8), visibility=["CPTS"], cpts_ids=[str(cpts)])
+        hidden = await doctor.publish(soon(9), visibility=["SNP"])
+        booking = await booked(pharmacist, slots[0])
+        await moved(pharmacist, booking, slots[1])
+        await cancelled(pharmacist, booking)
+        await booked(regulator, hidden)
+        call = {"line": "116117", "received_at": soon(-1).isoformat()}
+        assert (await regulator.post("/v1/calls", call)).status_code == 201
+        narrowed = await doctor.patch(
+            f"/v1/slots/{slots[2]['id']}", {"visibility": ["SNP"]}, if_match="*"
+        )
+        assert narrowed.status_code == 200, narrowed.text
+    await fan(idle)
+    async with idle.database.unit_of_work() as uow:
+        facts = await stream.read_after(uow, stream.BEGINNING, 10_000)
+        now = await standing(uow, {i for fact in facts for i in fact.slot_ids})
+        endpoints = await repository.enabled(uow)
+    assert len(endpoints) == 15
+    reach, heard, near = Reach(endpoints), 0, 0
+    for fact in facts:
+        found = {endpoint.id for endpoint in reach.near(fact, now)}
+        hearers = {endpoint.id for endpoint in endpoints if any(endpoint.told(fact, now))}
+        assert hearers <= found, fact.type
+        heard, near = heard + len(hearers), near + len(found)
+    assert heard > 60
+    assert near < len(facts) * len(endpoints) / 2
+
+
+async def test_an_event_of_every_kind_that_is_shown_is_in_the_list() -> None:
+    """Whoever writes a new event says here what it tells."""
+    rooms = {"slot", "hold", "booking", "call", "session", "absence"}
+    written = {
+        word
+        for path in (ROOT / "service").rglob("*.py")
+        for word in path.read_text(encoding="utf-8").split('"')[1::2]
+        if (found := re.fullmatch(r"([a-z]+)\.[a-z_]+", word)) and found[1] in rooms
+    }
+    assert written <= set(EVENTS)
+    assert len(written) > 20
+
+
+async def test_an_endpoint_that_was_deleted_leaves_nothing(idle: Broker) -> None:
+    world = await idle.world()
+    doctor, pharmacist = await world.doctor(), await world.pharmacist()
+    async with receiving() as receiver:
+        endpoint = await subscribed(doctor, receiver.url)
+        kept = await subscribed(doctor, receiver.url)
+        [slot] = await slots_of(doctor, 1)
+        await booked(pharmacist, slot)
+        await fan(idle)
+        gone = await doctor.delete(f"/v1/webhook-endpoints/{endpoint['id']}")
+        assert gone.status_code == 204
+        assert (await doctor.get(f"/v1/webhook-endpoints/{endpoint['id']}")).status_code == 404
+        await drain(idle, endpoint)
+        await drain(idle, kept)
+        there = len(await deliveries(doctor, kept))
+        assert len(receiver.received) == there > 0
+        assert await usecases.clear(idle.database, 30) == there
+        await idle.clock.shift(timedelta(days=31))
+        assert await usecases.clear(idle.database, 30) == there
+        await idle.clock.shift(timedelta(0))
+    async with idle.database.unit_of_work() as uow:
+        assert await repository.find(uow, UUID(endpoint["id"])) is None
+        assert [one.id for one in await repository.enabled(uow)] == [UUID(kept["id"])]
+
+
+async def test_the_operator_lets_what_was_given_up_be_tried_again(idle: Broker) -> None:
+    world = await idle.world()
+    doctor, pharmacist = await world.doctor(), await world.pharmacist()
+    async with receiving(usual=Answer(500)) as receiver:
+        endpoint = await subscribed(doctor, receiver.url, events=["booking.created"])
+        for slot in await slots_of(doctor, 3):
+            await booked(pharmacist, slot)
+        await fan(idle)
+        await drain(idle, endpoint)
+        receiver.usual = Answer(204)
+        await drain(idle, endpoint)
+        assert len(receiver.received) == 3
+        other = UUID(int=1)
+        assert await tasks.retry(idle.database, other, None) == 0
+        assert await tasks.retry(idle.database, UUID(endpoint["id"]), None) == 3
+        await drain(idle, endpoint)
+        assert {one["state"] for one in await deliveries(doctor, endpoint)} == {"delivered"}
+        assert await tasks.retry(idle.database, None, None) == 0
+
+
+async def test_the_operator_reads_along(idle: Broker) -> None:
+    world = await idle.world()
+    doctor = await world.doctor()
+    slots = await slots_of(doctor, 2)
+    await fan(idle)
+    seen = [fact async for fact in stream_tasks.tail(idle.database, after=0, follow=False)]
+    assert [str(f.subject_id) for f in seen if f.type == "slot.published"] == [
+        slot["id"] for slot in slots
+    ]
+    assert [f async for f in stream_tasks.tail(idle.database, follow=False)] == []
+    following = stream_tasks.tail(idle.database, after=seen[-1].position)
+    waiting = asyncio.ensure_future(anext(following))
+    [slot] = [await doctor.publish()]
+    await fan(idle)
+    assert str((await waiting).subject_id) == slot["id"]
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+async def test_health_tells_of_what_waits_and_blames_no_receiver(
+    idle: Broker,
+    enabled: bool,
+) -> None:
+    world = await idle.world()
+    doctor = await world.doctor()
+    endpoint = await subscribed(doctor, "http://127.0.0.1:1/")
+    await doctor.post(f"/v1/webhook-endpoints/{endpoint['id']}/test")
+    if not enabled:
+        off = await doctor.patch(
+            f"/v1/webhook-endpoints/{endpoint['id']}", {"enabled": False}, if_match="*"
+        )
+        assert off.json()["disabled_reason"] == "by-owner"
+    await idle.clock.shift(timedelta(minutes=2))
+    ready = await idle.http.get("/health/ready")
+    assert ready.status_code == 200
+    waited = ready.json()["checks"]["webhooks"]
+    assert waited.startswith("oldest due delivery: 12" if enabled else "oldest due delivery: 0 s")
