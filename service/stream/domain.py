@@ -163,7 +163,8 @@ def _counts(slot: Standing, listener: Listener) -> bool:
 def _reads(fact: Fact, listener: Listener) -> bool:
     """Tell whether the listener may read the subject of a fact that is no slot."""
     if fact.room == "hold":
-        return listener.role in BOOKERS and fact.organization_id == listener.organization_id
+        holder = _id(fact, "organization_id") or fact.organization_id
+        return listener.role in BOOKERS and holder == listener.organization_id
     if fact.room == "booking":
         return _asked(fact, listener) or _receives(fact, listener)
     if fact.room == "call":

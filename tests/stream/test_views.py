@@ -229,6 +229,13 @@ def test_a_hold_is_told_to_who_placed_it_and_its_room_to_who_sees_it() -> None:
     assert all(types == (Shown.SLOT_CHANGED,) for types in heard.values())
 
 
+def test_a_hold_that_expired_is_told_to_who_had_placed_it() -> None:
+    data = {"hold_id": str(new_id()), "organization_id": str(PHARMACY)}
+    heard = told(fact("hold.expired", SLOT, data=data), slot_now(SLOT, PRO, DOCTOR, PRACTICE))
+    assert heard["pharmacist"] == ("hold.expired",)
+    assert heard["other pharmacist"] == (Shown.SLOT_CHANGED,)
+
+
 def test_calls_are_told_to_the_centre_that_has_them() -> None:
     opened = fact("call.opened", new_id(), organization_id=SAS)
     assert told(opened) == {"regulator": ("call.opened",)}

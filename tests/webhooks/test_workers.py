@@ -40,14 +40,6 @@ from tests.webhooks.support import (
     subscribed,
 )
 
-_WORKER = """
-from service.kernel.settings import Settings
-from service.main import open_database
-from service.worker import run
-settings = Settings()
-run(settings, open_database(settings))
-"""
-
 
 @contextmanager
 def worker(folder: Path, url: str, keys: Keys) -> Iterator[subprocess.Popen[bytes]]:
@@ -59,7 +51,7 @@ def worker(folder: Path, url: str, keys: Keys) -> Iterator[subprocess.Popen[byte
     }
     with (folder / "worker.txt").open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-c", _WORKER],
+            [sys.executable, "-m", "service.cli", "worker"],
             cwd=ROOT,
             env={**environment(), **settings},
             stdout=log,

@@ -152,7 +152,7 @@ def _expire() -> Select[Any]:
         update(holds)
         .where(_h.id == due.c.id, _h.ended_at.is_(None))
         .values(ended_at=_h.expires_at)
-        .returning(_h.id, _h.slot_id, _h.expires_at)
+        .returning(_h.id, _h.slot_id, _h.organization_id, _h.expires_at)
         .cte("ended")
     )
     tidied = (
@@ -167,7 +167,10 @@ def _expire() -> Select[Any]:
         ended.join(tidied, tidied.c.id == ended.c.slot_id),
         subject=tidied.c.id,
         territory=tidied.c.territory,
-        data=func.jsonb_build_object("hold_id", ended.c.id, "expires_at", ended.c.expires_at),
+        data=func.jsonb_build_object(
+            *("hold_id", ended.c.id, "expires_at", ended.c.expires_at),
+            *("organization_id", ended.c.organization_id),  # whose it was: time ended it, nobody
+        ),
         many=True,
     )
     return _counts(due, told)
