@@ -73,15 +73,15 @@ class WebhookEndpointPatch(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": True}]})
 
     url: _Url | None = None
-    events: list[_Event] | None = Field(None, max_length=len(EVENTS), description=_WANTED)
+    events: list[_Event] = Field([], max_length=len(EVENTS), description=_WANTED)
     description: _Description = None
     enabled: bool | None = Field(None, description="Enabled, it is sent what waits for it.")
 
     def changes(self) -> dict[str, Any]:
-        """Return what was named; null takes the filter or the description away."""
+        """Return what was named; null takes the description away."""
         named: dict[str, Any] = {name: getattr(self, name) for name in self.model_fields_set}
         if "events" in named:
-            named["events"] = tuple(dict.fromkeys(named["events"] or ()))
+            named["events"] = tuple(dict.fromkeys(self.events))
         return {n: v for n, v in named.items() if v is not None or n == "description"}
 
 

@@ -4,6 +4,7 @@ from datetime import datetime
 from uuid import UUID
 
 import procrastinate
+import structlog
 
 from service.kernel import jobs
 from service.kernel.db import Database
@@ -12,6 +13,9 @@ from service.webhooks.clients import sender
 
 # One job sends for so long; then it is somebody else's turn.
 _SECONDS = 20.0
+_PATIENCE = 60.0  # after a defect of ours
+
+log = structlog.get_logger()
 
 blueprint = procrastinate.Blueprint()
 
@@ -21,8 +25,13 @@ async def drain(context: procrastinate.JobContext, endpoint_id: str) -> None:
     """Send an endpoint what is due."""
     worker = context.additional_context["worker"]
     endpoint = UUID(endpoint_id)
-    async with sender(loopback=worker.settings.webhook_loopback) as send:
-        more = await usecases.drain(worker.database, send, endpoint, seconds=_SECONDS)
+    try:
+        async with sender(loopback=worker.settings.webhook_loopback) as send:
+            more = await usecases.drain(worker.database, send, endpoint, seconds=_SECONDS)
+    except Exception as defect:  # noqa: BLE001  whatever it is, it is not tried again each second
+        log.error("webhook.not_sent", endpoint=endpoint_id, error=type(defect).__name__)
+        await usecases.let_rest(worker.database, endpoint, _PATIENCE)
+        return
     if more:
         async with worker.database.unit_of_work() as uow:
             await jobs.defer(uow, [usecases.drain_job(endpoint)])

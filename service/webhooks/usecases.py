@@ -506,6 +506,12 @@ async def _keep(
             await _disable(uow, endpoint, DisabledReason.UNREACHABLE)
 
 
+async def let_rest(database: Database, endpoint_id: UUID, seconds: float) -> None:
+    """Send an endpoint nothing for a while."""
+    async with database.unit_of_work() as uow:
+        await repository.mark(uow, endpoint_id, arrived=False, missed=False, rest=seconds)
+
+
 def _outcomes(
     attempts: Mapping[Delivery, Attempt], chance: Callable[[], float]
 ) -> Iterator[Outcome]:

@@ -9,7 +9,8 @@ import asyncio
 import base64
 import importlib.metadata
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from io import BytesIO
@@ -36,6 +37,8 @@ from tests.identity.people import somebody
 from tests.identity.proofs import Proofs, proofs
 from tests.operations.hunt import found_in, found_in_files
 from tests.support import Caller, World, soon
+from tests.webhooks.receivers import receiving
+from tests.webhooks.support import drain, fan, subscribed
 
 # What only the patient has; of each, letters that nothing else holds.
 WHO = {
@@ -115,6 +118,7 @@ async def test_nobody_stands_anywhere_in_clear(
         "SNP_LOG_LEVEL": "DEBUG",
         "SNP_RPPS_CHECK": "format",
         "SNP_TOKEN_REQUESTS_PER_MINUTE": "0",
+        "SNP_WEBHOOK_LOOPBACK": "true",
         "TMPDIR": str(temporary),
     }
     heard = Heard()
@@ -130,7 +134,7 @@ async def test_nobody_stands_anywhere_in_clear(
                 http.timeout = httpx.Timeout(30)
                 http.event_hooks = {"response": [heard.hear]}
                 secret = await _live_through_everything(
-                    await World(database, http).begin(), proving
+                    await World(database, http).begin(), proving, heard
                 )
             log = server.output + server.errors
     await database.dispose()
@@ -144,7 +148,7 @@ async def test_nobody_stands_anywhere_in_clear(
     assert found_in_files(temporary, secrets) == {}
 
     owner = await asyncpg.connect(databases.owner_url)
-    for table in ("events", "access_log", "idempotency_keys"):
+    for table in ("events", "access_log", "idempotency_keys", "webhook_deliveries"):
         assert await owner.fetchval(f"SELECT count(*) FROM {table}") > 0
     await owner.close()
     superuser = await asyncpg.connect(cluster.superuser_url)
@@ -167,7 +171,7 @@ def _dump(owner_url: str) -> bytes:
     return done.stdout
 
 
-async def _live_through_everything(world: World, proving: Proofs) -> str:
+async def _live_through_everything(world: World, proving: Proofs, heard: Heard) -> str:
     """Return the secret of a calendar's address."""
     doctor, other, regulator = (
         await world.doctor(),
@@ -181,7 +185,8 @@ async def _live_through_everything(world: World, proving: Proofs) -> str:
     )
     assert named.status_code == 201, named.text
     file = await _files(regulator)
-    booking = await _bookings(world, doctor, other, regulator, file)
+    async with _told(world, [doctor, regulator, manager], heard):
+        booking = await _bookings(world, doctor, other, regulator, file)
     await _refusals(regulator, doctor, file, booking)
     await _needs_and_absences(regulator, doctor)
     await _figures(world, manager)
@@ -206,6 +211,24 @@ async def _calendar(doctor: Caller) -> str:
     assert (await doctor.delete(f"{path}/{made.json()['id']}")).status_code == 204
     assert (await doctor.http.get(url)).status_code == 404
     return url.partition("token=")[2]
+
+
+@asynccontextmanager
+async def _told(world: World, callers: list[Caller], heard: Heard) -> AsyncIterator[None]:
+    """Have callers told by webhook of what happens in the block; all of it is heard."""
+    async with receiving() as receiver:
+        endpoints = [await subscribed(caller, receiver.url) for caller in callers]
+        endpoints.append(await subscribed(callers[1], receiver.url, format="rs-sas-rdv"))
+        await fan(world.database)
+        yield
+        await fan(world.database)
+        for endpoint in endpoints:
+            await drain(world.database, endpoint)
+    assert {"slot.published", "booking.created"} < {
+        one.json.get("type") for one in receiver.received
+    }
+    assert any("appointment" in one.json for one in receiver.received)
+    heard.answers += [one.body + repr(one.headers).encode() for one in receiver.received]
 
 
 async def _rights_and_traces(world: World, proving: Proofs, manager: Caller, file_id: str) -> None:

@@ -8,6 +8,7 @@ from uuid import UUID
 from sqlalchemy import select
 
 from service import stream, webhooks
+from service.kernel.db import Database
 from service.stream.repository import keeping
 from service.stream.tables import stream_cursors
 from service.webhooks import usecases
@@ -85,18 +86,18 @@ async def moved(caller: Caller, booking: Body, slot: Body) -> None:
     assert answer.status_code == 200, answer.text
 
 
-async def fan(broker: Broker) -> None:
+async def fan(database: Database) -> None:
     """Do what a worker does with facts, and send nothing."""
-    while await stream.give_positions(broker.database):
+    while await stream.give_positions(database):
         pass
-    while await stream.consume(broker.database, "webhooks", webhooks.fan_out):
+    while await stream.consume(database, "webhooks", webhooks.fan_out):
         pass
 
 
-async def drain(broker: Broker, endpoint: Body) -> None:
+async def drain(database: Database, endpoint: Body) -> None:
     """Do what a worker does for an endpoint: send what is due."""
     async with sender(loopback=True) as send:
-        await usecases.drain(broker.database, send, UUID(endpoint["id"]), seconds=20)
+        await usecases.drain(database, send, UUID(endpoint["id"]), seconds=20)
 
 
 async def handed_on(broker: Broker) -> None:

@@ -6,7 +6,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from service.identity import OPERATOR, Role, list_grants, revoke_client, revoke_grant
-from tests.support import problem
+from tests.support import problem, soon
 from tests.webhooks.conftest import Broker
 from tests.webhooks.receivers import receiving
 from tests.webhooks.support import (
@@ -164,15 +164,15 @@ async def test_what_was_theirs_when_it_happened_and_is_not_any_more_is_not_sent(
         endpoint = await subscribed(pharmacist, receiver.url, events=["slot.changed"])
         [slot] = await slots_of(doctor, 1, capacity=4)
         other = await world.pharmacist()
-        await fan(idle)
+        await fan(idle.database)
         await booked(other, slot)
-        await fan(idle)
+        await fan(idle.database)
         assert [one["state"] for one in await deliveries(pharmacist, endpoint)] == ["pending"]
         narrowed = await doctor.patch(
             f"/v1/slots/{slot['id']}", {"visibility": ["SNP"]}, if_match="*"
         )
         assert narrowed.status_code == 200, narrowed.text
-        await drain(idle, endpoint)
+        await drain(idle.database, endpoint)
         [delivery] = await deliveries(pharmacist, endpoint)
     assert (delivery["state"], delivery["last_failure"]) == ("abandoned", "out-of-scope")
     assert receiver.received == []
@@ -229,3 +229,28 @@ async def test_what_cannot_be_an_endpoint_is_refused_where_it_is_wrong(broker: B
     wrong = {"url": "https://x.fr/", "events": ["booking.made"]}
     body = problem(await doctor.post("/v1/webhook-endpoints", wrong), 422, "invalid")
     assert body["errors"][0]["pointer"] == "#/events/0"
+
+
+async def test_who_turns_an_endpoint_elsewhere_hears_what_they_may_see(idle: Broker) -> None:
+    """Colleagues keep an endpoint together; none hears more by it than by asking."""
+    here, there = await idle.world(), await idle.world()
+    centre = await here.organization("sas")
+    both = [here.territory, there.territory]
+    wide = await here.caller(Role.REGULATOR, centre, "sas", territories=both)
+    narrow = await here.caller(Role.REGULATOR, centre, "sas")
+    manager = await here.caller(Role.MANAGER, centre, "sas")
+    doctor, far_doctor = await here.doctor(), await there.doctor()
+    async with receiving() as receiver:
+        endpoint = await subscribed(wide, receiver.url, events=["slot.published"])
+        path = f"/v1/webhook-endpoints/{endpoint['id']}"
+        seen = [await doctor.publish(soon(3)), await far_doctor.publish(soon(3))]
+        await fan(idle.database)
+        await drain(idle.database, endpoint)
+        problem(await manager.get(path), 404, "webhook-endpoint-not-found")
+        turned = await narrow.patch(path, {"url": f"{receiver.url}/mine"}, if_match="*")
+        assert turned.status_code == 200, turned.text
+        seen += [await doctor.publish(soon(5)), await far_doctor.publish(soon(5))]
+        await fan(idle.database)
+        await drain(idle.database, endpoint)
+    heard = [one.json["data"]["subject_id"] for one in receiver.received]
+    assert heard == [slot["id"] for slot in seen[:3]]

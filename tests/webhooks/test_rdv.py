@@ -83,11 +83,11 @@ async def test_a_booking_from_its_making_to_its_end(idle: Broker, named: bool) -
         )
         assert answer.status_code == 201, answer.text
         booking = answer.json()
-        await fan(idle)
+        await fan(idle.database)
         await moved(regulator, booking, second)
         await cancelled(regulator, booking)
-        await fan(idle)
-        await drain(idle, endpoint)
+        await fan(idle.database)
+        await drain(idle.database, endpoint)
         again = await regulator.post(
             "/v1/bookings", {"slot_id": second["id"], "patient_file": patient()}
         )
@@ -95,8 +95,8 @@ async def test_a_booking_from_its_making_to_its_end(idle: Broker, named: bool) -
         path = f"/v1/bookings/{again.json()['id']}/report"
         reported = await doctor.put(path, {"state": "noshow"})
         assert reported.status_code == 200, reported.text
-        await fan(idle)
-        await drain(idle, endpoint)
+        await fan(idle.database)
+        await drain(idle.database, endpoint)
     sent = [one.verified(endpoint["secret"]) for one in receiver.received]
     messages = [one["appointment"] for one in sent]
     assert faults(messages) == [[]] * len(sent)

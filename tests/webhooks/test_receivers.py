@@ -38,8 +38,8 @@ async def test_a_redirect_is_a_failure_and_leads_nowhere(idle: Broker) -> None:
         endpoint = await subscribed(doctor, receiver.url, events=BOOKED)
         [slot] = await slots_of(doctor, 1)
         await booked(pharmacist, slot)
-        await fan(idle)
-        await drain(idle, endpoint)
+        await fan(idle.database)
+        await drain(idle.database, endpoint)
         [delivery] = await deliveries(doctor, endpoint)
     assert (delivery["state"], delivery["last_status"]) == ("failed", 307)
     assert len(receiver.received) == 1
@@ -53,8 +53,8 @@ async def test_who_is_gone_is_told_nothing_more(idle: Broker) -> None:
         endpoint = await subscribed(doctor, receiver.url, events=BOOKED)
         for slot in await slots_of(doctor, 2):
             await booked(pharmacist, slot)
-            await fan(idle)
-            await drain(idle, endpoint)
+            await fan(idle.database)
+            await drain(idle.database, endpoint)
         now = await read(doctor, endpoint)
         assert (now["enabled"], now["disabled_reason"]) == (False, "gone")
         assert len(receiver.received) == 1
@@ -72,19 +72,19 @@ async def test_who_asks_to_wait_is_left_alone_so_long(idle: Broker) -> None:
         endpoint = await subscribed(doctor, receiver.url, events=BOOKED)
         one, two = await slots_of(doctor, 2)
         await booked(pharmacist, one)
-        await fan(idle)
-        await drain(idle, endpoint)
+        await fan(idle.database)
+        await drain(idle.database, endpoint)
         [delivery] = await deliveries(doctor, endpoint)
         wait = instant(delivery["next_attempt_at"]) - datetime.now(UTC)
         assert timedelta(seconds=100) < wait <= timedelta(seconds=120)
         assert (delivery["state"], delivery["last_status"]) == ("failed", 429)
         await booked(pharmacist, two)
-        await fan(idle)
+        await fan(idle.database)
         await idle.clock.shift(timedelta(seconds=90))
-        await drain(idle, endpoint)
+        await drain(idle.database, endpoint)
         assert len(receiver.received) == 1
         await idle.clock.shift(timedelta(seconds=130))
-        await drain(idle, endpoint)
+        await drain(idle.database, endpoint)
     slots = [one.json["data"]["slot_id"] for one in receiver.received]
     assert sorted(slots[1:]) == sorted([one["id"], two["id"]])
     assert slots[0] == one["id"]
@@ -132,12 +132,12 @@ async def test_each_booking_is_told_in_order_whatever_fails_in_between(idle: Bro
         for first, second in zip(slots[:6], slots[6:], strict=True):
             booking = await booked(pharmacist, first)
             await moved(pharmacist, booking, second)
-            await fan(idle)
+            await fan(idle.database)
             await cancelled(pharmacist, booking)
-        await fan(idle)
+        await fan(idle.database)
         for hour in range(12):
             await idle.clock.shift(timedelta(hours=hour))
-            await drain(idle, endpoint)
+            await drain(idle.database, endpoint)
         states = {one["state"] for one in await deliveries(doctor, endpoint)}
     assert states == {"delivered"}
     arrived: dict[str, list[str]] = defaultdict(list)
@@ -169,16 +169,16 @@ async def test_what_nothing_arrives_at_for_three_days_is_disabled_and_its_owner_
         told = await subscribed(doctor, other.url, events=["webhook_endpoint.disabled"])
         [slot] = await slots_of(doctor, 1)
         await booked(pharmacist, slot)
-        await fan(idle)
+        await fan(idle.database)
         after, waits = timedelta(0), []
-        await drain(idle, endpoint)
+        await drain(idle.database, endpoint)
         [delivery] = await deliveries(doctor, endpoint)
         while delivery["next_attempt_at"] is not None:
             now = datetime.now(UTC) + after
             waits.append((instant(delivery["next_attempt_at"]) - now).total_seconds())
             after += timedelta(seconds=waits[-1] + 1)
             await idle.clock.shift(after)
-            await drain(idle, endpoint)
+            await drain(idle.database, endpoint)
             [delivery] = await deliveries(doctor, endpoint)
             assert len(receiver.received) == len(waits) + 1
         assert (delivery["state"], delivery["attempts"]) == ("abandoned", 10)
@@ -186,8 +186,8 @@ async def test_what_nothing_arrives_at_for_three_days_is_disabled_and_its_owner_
             assert least - 10 < wait <= least * 1.2
         now_read = await read(doctor, endpoint)
         assert (now_read["enabled"], now_read["disabled_reason"]) == (False, "unreachable")
-        await fan(idle)
-        await drain(idle, told)
+        await fan(idle.database)
+        await drain(idle.database, told)
         [news] = other.received
     assert news.json["data"] == {
         "subject_id": endpoint["id"],
@@ -206,7 +206,7 @@ async def test_a_range_is_sent_again_in_order_even_to_who_was_not_there(idle: Br
     booking = await booked(pharmacist, one)
     await moved(pharmacist, booking, two)
     await cancelled(pharmacist, booking)
-    await fan(idle)
+    await fan(idle.database)
     async with receiving() as receiver:
         endpoint = await subscribed(pharmacist, receiver.url, events=[
             "booking.created", "booking.rescheduled", "booking.cancelled",
@@ -218,13 +218,13 @@ async def test_a_range_is_sent_again_in_order_even_to_who_was_not_there(idle: Br
             answer = await pharmacist.post(f"{path}/replays", asked, key=f"replay-{times}")
             assert answer.status_code == 202, answer.text
             await replayed(idle, UUID(endpoint["id"]), began)
-            await drain(idle, endpoint)
+            await drain(idle.database, endpoint)
             assert receiver.types() == order * times
         ids = [received.id for received in receiver.received]
         assert ids[:3] == ids[3:]
         again = await pharmacist.post(f"{path}/deliveries/{ids[1]}/replay")
         assert (again.status_code, again.json()["state"]) == (202, "pending"), again.text
-        await drain(idle, endpoint)
+        await drain(idle.database, endpoint)
         assert receiver.received[-1].id == ids[1]
         long = {"from": began.isoformat(), "to": (began + timedelta(days=8)).isoformat()}
         problem(await pharmacist.post(f"{path}/replays", long), 422, "webhook-endpoint-invalid")

@@ -1,6 +1,7 @@
 """Workers that die, and many at once: nothing is lost, order is kept, nobody hears too much."""
 
 import asyncio
+import json
 import random
 import re
 import signal
@@ -17,6 +18,8 @@ import asyncpg
 import pytest
 
 from service import stream
+from service.description import description
+from service.kernel import jobs
 from service.kernel.crypto import Keys
 from service.slots import standing
 from service.stream import tasks as stream_tasks
@@ -183,7 +186,7 @@ async def test_whoever_may_hear_of_a_fact_is_near_it(idle: Broker) -> None:
             f"/v1/slots/{slots[2]['id']}", {"visibility": ["SNP"]}, if_match="*"
         )
         assert narrowed.status_code == 200, narrowed.text
-    await fan(idle)
+    await fan(idle.database)
     async with idle.database.unit_of_work() as uow:
         facts = await stream.read_after(uow, stream.BEGINNING, 10_000)
         now = await standing(uow, {i for fact in facts for i in fact.slot_ids})
@@ -220,12 +223,12 @@ async def test_an_endpoint_that_was_deleted_leaves_nothing(idle: Broker) -> None
         kept = await subscribed(doctor, receiver.url)
         [slot] = await slots_of(doctor, 1)
         await booked(pharmacist, slot)
-        await fan(idle)
+        await fan(idle.database)
         gone = await doctor.delete(f"/v1/webhook-endpoints/{endpoint['id']}")
         assert gone.status_code == 204
         assert (await doctor.get(f"/v1/webhook-endpoints/{endpoint['id']}")).status_code == 404
-        await drain(idle, endpoint)
-        await drain(idle, kept)
+        await drain(idle.database, endpoint)
+        await drain(idle.database, kept)
         there = len(await deliveries(doctor, kept))
         assert len(receiver.received) == there > 0
         assert await usecases.clear(idle.database, 30) == there
@@ -244,15 +247,15 @@ async def test_the_operator_lets_what_was_given_up_be_tried_again(idle: Broker) 
         endpoint = await subscribed(doctor, receiver.url, events=["booking.created"])
         for slot in await slots_of(doctor, 3):
             await booked(pharmacist, slot)
-        await fan(idle)
-        await drain(idle, endpoint)
+        await fan(idle.database)
+        await drain(idle.database, endpoint)
         receiver.usual = Answer(204)
-        await drain(idle, endpoint)
+        await drain(idle.database, endpoint)
         assert len(receiver.received) == 3
         other = UUID(int=1)
         assert await tasks.retry(idle.database, other, None) == 0
         assert await tasks.retry(idle.database, UUID(endpoint["id"]), None) == 3
-        await drain(idle, endpoint)
+        await drain(idle.database, endpoint)
         assert {one["state"] for one in await deliveries(doctor, endpoint)} == {"delivered"}
         assert await tasks.retry(idle.database, None, None) == 0
 
@@ -261,7 +264,7 @@ async def test_the_operator_reads_along(idle: Broker) -> None:
     world = await idle.world()
     doctor = await world.doctor()
     slots = await slots_of(doctor, 2)
-    await fan(idle)
+    await fan(idle.database)
     seen = [fact async for fact in stream_tasks.tail(idle.database, after=0, follow=False)]
     assert [str(f.subject_id) for f in seen if f.type == "slot.published"] == [
         slot["id"] for slot in slots
@@ -270,7 +273,7 @@ async def test_the_operator_reads_along(idle: Broker) -> None:
     following = stream_tasks.tail(idle.database, after=seen[-1].position)
     waiting = asyncio.ensure_future(anext(following))
     [slot] = [await doctor.publish()]
-    await fan(idle)
+    await fan(idle.database)
     assert str((await waiting).subject_id) == slot["id"]
 
 
@@ -293,3 +296,25 @@ async def test_health_tells_of_what_waits_and_blames_no_receiver(
     assert ready.status_code == 200
     waited = ready.json()["checks"]["webhooks"]
     assert waited.startswith("oldest due delivery: 12" if enabled else "oldest due delivery: 0 s")
+
+
+async def test_many_ask_for_the_same_job_at_once_and_there_is_one(
+    idle: Broker, database_urls: DatabaseUrls
+) -> None:
+    job = usecases.drain_job(UUID(int=1))
+
+    async def ask() -> None:
+        async with idle.database.unit_of_work() as uow:
+            await jobs.defer(uow, [job])
+
+    await asyncio.gather(*(ask() for _ in range(30)))
+    connection = await asyncpg.connect(database_urls.owner)
+    assert await connection.fetchval("SELECT count(*) FROM procrastinate_jobs") == 1
+    await connection.close()
+
+
+def test_the_description_of_the_api_tells_of_every_message() -> None:
+    document = json.loads(description())
+    assert set(document["webhooks"]) == set(EVENTS)
+    for path in document["webhooks"].values():
+        assert set(path["post"]["responses"]) == {"204", "410", "default"}
