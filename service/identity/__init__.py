@@ -39,6 +39,7 @@ from service.identity.repository import GrantEntry
 from service.identity.tokens import Tokens
 from service.identity.usecases import (
     NewSecret,
+    are_live,
     certify_client,
     closed_accounts,
     create_client,
@@ -81,6 +82,7 @@ __all__ = [
     "NewSecret",
     "Role",
     "Tokens",
+    "are_live",
     "certify_client",
     "client",
     "closed_accounts",

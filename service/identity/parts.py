@@ -1,5 +1,6 @@
 """Statement parts: is the caller's grant still as its token says; and which grants are there?"""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -64,27 +65,41 @@ def software_is_live(client_id: ColumnElement[UUID]) -> ColumnElement[bool]:
     return exists(select(1).where(c.id == client_id, c.revoked_at.is_(None)))
 
 
-def grant_is_live() -> ColumnElement[bool]:
+_CALLER: Mapping[str, ColumnElement[Any]] = {
+    "grant_id": bind("grant_id", Uuid),
+    "grant_revision": bind("grant_revision", Integer),
+    "grant_software": bind("grant_software", Uuid),
+    "software_revision": bind("software_revision", Integer),
+}
+
+
+def grant_is_live(caller: Mapping[str, ColumnElement[Any]] = _CALLER) -> ColumnElement[bool]:
     """True while the caller's grant is unchanged, unrevoked and within its dates.
 
     A person's grant lasts as long as the software that they signed in with, and as its way of
     proving itself, too; software's own ends with them anyhow. A statement that carries this
     condition needs no look-up before it; revoking takes effect on the next request. Parameters:
-    `grant_parameters`.
+    `grant_parameters`; or columns of these names, for many callers.
     """
     g, c = grants.c, clients.c
-    software = select(1).where(
-        c.id == bind("grant_software", Uuid),
-        c.revision == bind("software_revision", Integer),
-        c.revoked_at.is_(None),
+    software = (
+        select(1)
+        .where(
+            c.id == caller["grant_software"],
+            c.revision == caller["software_revision"],
+            c.revoked_at.is_(None),
+        )
+        .correlate_except(clients)
     )
     return exists(
-        select(1).where(
-            g.id == bind("grant_id", Uuid),
-            g.revision == bind("grant_revision", Integer),
+        select(1)
+        .where(
+            g.id == caller["grant_id"],
+            g.revision == caller["grant_revision"],
             in_force(),
             or_(g.client_id.is_not(None), exists(software)),
         )
+        .correlate_except(grants)
     )
 
 

@@ -241,6 +241,11 @@ async def ensure_live(uow: UnitOfWork, actor: Actor) -> None:
         raise GrantEnded
 
 
+async def are_live(uow: UnitOfWork, actors: Sequence[Actor]) -> list[bool]:
+    """Tell of each of many callers whether `ensure_live` would let them on: one statement."""
+    return await repository.grants_are_unchanged(uow, actors) if actors else []
+
+
 @dataclass(frozen=True, slots=True)
 class NewSecret:
     """A client's id and secret; the secret is shown once and kept nowhere."""

@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ARRAY, BindParameter, ColumnElement, Uuid, bindparam, func
-from sqlalchemy.types import Boolean, Text, TypeEngine
+from sqlalchemy.types import Boolean, Integer, Text, TypeEngine
 
 from service.kernel.tables import Instant
 
@@ -22,6 +22,11 @@ def bind(name: str, type_: "TypeEngine[Any] | type[TypeEngine[Any]]") -> BindPar
 def uuids(name: str) -> BindParameter[Any]:
     """A parameter holding an array of UUIDs."""
     return bind(name, ARRAY(Uuid))
+
+
+def integers(name: str) -> BindParameter[Any]:
+    """A parameter holding an array of numbers."""
+    return bind(name, ARRAY(Integer))
 
 
 def texts(name: str) -> BindParameter[Any]:

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Uuid,
     and_,
     cast,
+    column,
     func,
     literal_column,
     or_,
@@ -31,7 +32,7 @@ from service.identity.repository.accounts import IDENTIFIERS, account_of
 from service.identity.tables import account_identifiers, accounts, clients, grants
 from service.kernel.db import UnitOfWork
 from service.kernel.prepared import Prepared
-from service.kernel.sql import bind, snp_now, texts, uuids
+from service.kernel.sql import bind, integers, snp_now, texts, uuids
 
 _g, _a, _c = grants.c, accounts.c, clients.c
 
@@ -74,6 +75,24 @@ _GRANTS_OF_PERSON = _LIVE.join(
     account_identifiers.c.value == bind("value", Text),
 )
 _IS_LIVE = Prepared(select(grant_is_live().label("live")))
+_callers = (
+    func.unnest(
+        uuids("grant_ids"), integers("revisions"), uuids("softwares"), integers("of_software")
+    )
+    .table_valued(
+        column("grant_id", Uuid),
+        column("grant_revision", Integer),
+        column("grant_software", Uuid),
+        column("software_revision", Integer),
+        with_ordinality="nth",
+    )
+    .render_derived(name="callers")
+)
+_ARE_LIVE = Prepared(
+    select(grant_is_live(dict(_callers.c)).label("live"))
+    .select_from(_callers)
+    .order_by(_callers.c.nth)
+)
 
 
 async def live_grants(uow: UnitOfWork, client_id: UUID) -> list[Grant]:
@@ -100,6 +119,14 @@ async def grant_is_unchanged(uow: UnitOfWork, actor: Actor) -> bool:
     """Tell whether the grant behind a token is still as the token says."""
     rows = await uow.fetch(_IS_LIVE, grant_parameters(actor))
     return bool(rows[0]["live"])
+
+
+async def grants_are_unchanged(uow: UnitOfWork, actors: Sequence[Actor]) -> list[bool]:
+    """Tell of each of many callers, in their order, what `grant_is_unchanged` would."""
+    values = zip(*(grant_parameters(actor).values() for actor in actors), strict=True)
+    names = ("grant_ids", "revisions", "softwares", "of_software")
+    rows = await uow.fetch(_ARE_LIVE, dict(zip(names, map(list, values), strict=True)))
+    return [row["live"] for row in rows]
 
 
 async def add_grant(
