@@ -5,6 +5,7 @@ constants: no honest client comes near them.
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -24,6 +25,8 @@ class Connection(HttpToolsProtocol):
     PATIENCE_SECONDS = 20.0
     # How long what still comes is thrown away after a refusal: closed at once, the answer is lost.
     LINGER_SECONDS = 1.0
+    # How long who does not read may keep an answer without an end from ending.
+    ASLEEP_SECONDS = 0.5
 
     def __init__(self, *positional: Any, **named: Any) -> None:
         super().__init__(*positional, **named)
@@ -31,6 +34,8 @@ class Connection(HttpToolsProtocol):
         self._since: float | None = None
         self._watch: asyncio.TimerHandle | None = None
         self._refused = False
+        # What an answer without an end wants to be told when the server stops.
+        self.stopping: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn narrows it
         """Begin to wait."""
@@ -58,6 +63,19 @@ class Connection(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._since = self.loop.time()
+        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
+
+    def shutdown(self) -> None:
+        """The server stops: answers under way are finished, those without an end are told."""
+        super().shutdown()
+        if self.stopping is not None:
+            self.stopping()
+            self.loop.call_later(self.ASLEEP_SECONDS, self.hang_up)
+
+    def hang_up(self) -> None:
+        """Close at once, if nobody reads what is sent: they would be waited for."""
+        if self.transport.get_write_buffer_size():
+            self.transport.abort()
 
     def on_url(self, url: bytes) -> None:
         """Read the address, or a part of it."""

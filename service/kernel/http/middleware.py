@@ -65,7 +65,7 @@ class Observe:
         try:
             await self.app(scope, self._limited(scope, receive), observed)
         except Exception as defect:  # noqa: BLE001  the edge: a defect becomes one line and a 500
-            log.error("request.defect", **_describe(defect))
+            log.error("request.defect", **describe(defect))
             if status == 0:
                 answer = problem(
                     Request(scope), 500, "defect", "This is our fault. It was recorded."
@@ -136,7 +136,7 @@ def route_template(scope: Scope) -> str:
     return str(getattr(route, "path_format", "(unmatched)"))
 
 
-def _describe(defect: BaseException) -> dict[str, Any]:
+def describe(defect: BaseException) -> dict[str, Any]:
     """Name a defect by its type and places; its message could quote what a patient said."""
     frames = traceback.extract_tb(defect.__traceback__)[-6:]
     return {
