@@ -43,6 +43,8 @@ from service.patients.router import router as patients
 from service.retention.router import router as retention
 from service.slots import Listings
 from service.slots.router import router as slots
+from service.stream.hub import Hub
+from service.stream.router import router as events
 from service.webhooks.router import messages
 from service.webhooks.router import router as webhook_endpoints
 from service.worker import working
@@ -132,13 +134,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.state.settings = settings
     app.state.database = database
     app.state.listings = listings
+    app.state.hub = Hub(database, settings)
     app.state.strangers = strangers
     app.state.room_checks = {
         "audit": traces.sealing,
         "stream": stream.keeping,
         "webhooks": webhooks.health,
     }
-    app.state.room_measures = [traces.measures, stream.measures]
+    app.state.room_measures = [traces.measures, stream.measures, app.state.hub.measures]
     app.state.metrics = metrics.Metrics()
     app.state.tokens = Tokens(database.vault.token_keys, settings.token_seconds)
     app.state.authenticators = Authenticators(settings)
@@ -175,6 +178,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         analytics,
         audit,
         retention,
+        events,
         webhook_endpoints,
         health.router,
         metrics.router,

@@ -46,6 +46,7 @@ def _settings(folder: Path, settings: Settings, databases: Databases) -> Setting
     changes = {
         "database_url": SecretStr(databases.app_url),
         "owner_database_url": None,
+        "listen_database_url": None,
         "keys": None,
         "keys_file": folder / files.KEYS,
         "rpps_check": "format",
@@ -54,6 +55,7 @@ def _settings(folder: Path, settings: Settings, databases: Databases) -> Setting
         "webhook_loopback": True,
         "client_requests_per_minute": 0,
         "address_requests_per_minute": 0,
+        "streams_per_client": 0,
     }
     if "log_level" not in settings.model_fields_set:
         changes["log_level"] = "WARNING"  # a line for every request would bury the welcome

@@ -131,6 +131,7 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "calendar.create_token": PUBLISHERS,
     "calendar.list_tokens": PUBLISHERS,
     "calendar.revoke_token": PUBLISHERS,
+    "stream.events": EVERYONE - AGGREGATES_ONLY,
     "retention.place_hold": HOLDERS,
     "retention.list_holds": HOLDERS,
     "retention.lift_hold": HOLDERS,

@@ -78,6 +78,11 @@ class Settings(BaseSettings):
     owner_database_url: SecretStr | None = Field(
         None, description="The same database as the owner role, for migrations only."
     )
+    listen_database_url: SecretStr | None = Field(
+        None,
+        description="The same database, as the application role, past any pooler: one connection"
+        " of each server process listens there. Default: `SNP_DATABASE_URL`.",
+    )
     prepared_statements: bool = Field(
         True, description="Off behind a pooler in transaction mode that cannot keep them."
     )
@@ -134,6 +139,14 @@ class Settings(BaseSettings):
         600,
         description="Per address (IPv6: /64), in each server process: requests whose token is"
         " missing or worth nothing. 0 switches the limit off (as in the demo).",
+    )
+    streams_max: Annotated[int, Field(ge=0)] = Field(
+        1000, description="Open streams of one server process; more answer 503 with Retry-After."
+    )
+    streams_per_client: Annotated[int, Field(ge=0)] = Field(
+        500,
+        description="Of these, open streams of one client; more answer 429 with Retry-After."
+        " 0 switches the limit off (as in the demo).",
     )
     cors_origins: str = Field(
         "",

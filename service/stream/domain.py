@@ -4,6 +4,7 @@ A fact is shown as it is to those who may read its subject; to others who see th
 touches it is `slot.changed`, which says no more than a search would. Pure.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from typing import Any
 from uuid import UUID
 
 from service.identity import BOOKERS, PROFESSIONALS, PUBLISHERS, REGULATION, Actor, Role
+from service.kernel.errors import FieldError, Invalid, Malformed, TooMany, Unavailable
 from service.slots import Standing
 
 # Facts are positions on one line; nobody reads before its beginning.
@@ -23,6 +25,96 @@ class Shown(StrEnum):
 
     SLOT_CHANGED = "slot.changed"
     SLOT_WITHDRAWN = "slot.withdrawn"
+
+
+# Told instead of what is no longer kept: whoever hears it reads everything anew.
+RESET = "reset"
+
+# All types that somebody may be told.
+TYPES = frozenset(
+    {
+        *Shown,
+        *("slot.published", "slot.amended", "slot.released"),
+        *("hold.placed", "hold.released", "hold.expired"),
+        *("booking.created", "booking.rescheduled", "booking.cancelled", "booking.reported"),
+        *("call.opened", "call.amended", "call.assigned", "call.unassigned", "call.called_back"),
+        *("call.outcome_added", "call.outcome_removed", "call.closed", "call.voided"),
+        *("session.created", "session.amended", "session.ended"),
+        *("absence.declared", "absence.ended"),
+    }
+)
+
+
+class EventTypesUnknown(Invalid):
+    """The filter `types` names what nobody is ever told."""
+
+    code = "event-types-unknown"
+    title = "The filter names a type of event that there is not."
+
+
+class EventIdInvalid(Malformed):
+    """What was sent as the id of the last event is none of ours."""
+
+    code = "event-id-invalid"
+    title = "This is no id of an event: send one as it came, or none."
+
+
+class StreamsFull(Unavailable):
+    """The process has as many open streams as it may."""
+
+    code = "streams-full"
+    title = "Too many streams are open: try again later, or ask for pages."
+
+
+class TooManyStreams(TooMany):
+    """The client has as many open streams as it may."""
+
+    code = "too-many-streams"
+    title = "This client has too many open streams: close some."
+
+
+_PLACE = re.compile(r"([0-9]{1,18})(?:\.([1-8]))?")
+_ALL = 9  # more slots than one fact touches
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """How far somebody has come: with all of a fact, or with the first `part` of its slots.
+
+    As text it is the id of an event: `17`; `17.1` where more may follow of the same fact. What a
+    fact's parts are never changes, so that who comes back misses none and gets none twice.
+    """
+
+    position: int
+    part: int = _ALL
+
+    @classmethod
+    def read(cls, sent: str) -> "Place":
+        """Return the place that an id stands for. Refuses with `event-id-invalid`."""
+        match = _PLACE.fullmatch(sent.strip())
+        if match is None:
+            code, title = EventIdInvalid.code, EventIdInvalid.title
+            raise EventIdInvalid(FieldError("last_event_id", code, title))
+        return cls(int(match[1]), int(match[2] or _ALL))
+
+    def __str__(self) -> str:
+        return f"{self.position}" if self.part == _ALL else f"{self.position}.{self.part}"
+
+    @property
+    def before(self) -> int:
+        """The position after which to read on from here: a fact that is not done is read again."""
+        return self.position if self.part == _ALL else self.position - 1
+
+
+def wanted(types: str | None) -> frozenset[str]:
+    """Return the types that a filter names, all without one. Refuses with `event-types-unknown`."""
+    if types is None:
+        return TYPES
+    named = {name.strip() for name in types.split(",")}
+    if not named <= TYPES:
+        there_are = f"There are: {', '.join(sorted(TYPES))}."
+        raise EventTypesUnknown(FieldError("types", EventTypesUnknown.code, there_are))
+    return frozenset(named)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +216,23 @@ class View:
     type: str
     subject_id: UUID
     data: Mapping[str, Any]
+
+    @property
+    def members(self) -> dict[str, Any]:
+        """Return what is told, as members of JSON."""
+        return {
+            "type": self.type,
+            "subject_id": self.subject_id,
+            "occurred_at": self.fact.occurred_at,
+            "data": self.data,
+        }
+
+    @property
+    def place(self) -> Place:
+        """Return where on the line it stands; of several slots of a fact, one after another."""
+        slots = sorted(self.fact.slot_ids) if self.type == Shown.SLOT_CHANGED else []
+        nth = slots.index(self.subject_id) + 1 if slots else 0
+        return Place(self.fact.position) if nth == len(slots) else Place(self.fact.position, nth)
 
 
 def views(fact: Fact, slots: Mapping[UUID, Standing], listener: Listener) -> Iterator[View]:

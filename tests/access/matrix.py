@@ -260,6 +260,8 @@ MATRIX = (
     Row("bookings.cancel", BOOK, MEMBERS, STALE, path=BOOKING, body={"by": "patient"}),
     Row("bookings.reschedule", BOOK, MEMBERS, STALE, path=BOOKING, body={"slot_id": "{slot}"}),
     Row("bookings.report", "doc", "doc.own", STALE, path=BOOKING, body={"state": "fulfilled"}),
+    # --- what happens: what each may know of it is in tests/stream ------------------------------
+    Row("stream.events", "reg pro doc man sas adm"),
     # --- agenda: the practitioner's side ---------------------------------------------------------
     Row(
         "agenda.create_session", "doc", "doc.own", (422,), 403,

@@ -123,6 +123,7 @@ def test_schemathesis_finds_no_fault(target: Target, role: Role, tmp_path: Path)
             *("--phases", "fuzzing", "--max-time", str(seconds), "--workers", "2"),
             *("--generation-database", ":memory:", "--suppress-health-check", "all"),
             *("--header", f"Authorization: Bearer {target.token(role)}"),
+            *("--header", "Accept: application/json"),  # a stream has no end
             *("--warnings", "off", "--no-color"),
         ],
         cwd=tmp_path,

@@ -24,6 +24,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
+from service import stream
 from service.identity import Role
 from service.kernel import embedded
 from service.kernel.crypto import Keys, Vault
@@ -36,6 +37,7 @@ from tests.demo.processes import snp
 from tests.identity.people import somebody
 from tests.identity.proofs import Proofs, proofs
 from tests.operations.hunt import found_in, found_in_files
+from tests.stream.following import at_least, following
 from tests.support import Caller, World, soon
 from tests.webhooks.receivers import receiving
 from tests.webhooks.support import drain, fan, subscribed
@@ -57,6 +59,7 @@ SECRETS = (
     *("zzyzxlab", "quidam", "1931-07-13", "698765432", "98 76 54 32", "courriel"),
     *("279035121518989", "champignon", "hallucinog"),
 )
+PAGES = {"Accept": "application/json"}
 # What is stored in clear, so that a hunt that finds nothing is known to look.
 OPEN = "Hocuspocus"
 
@@ -192,6 +195,7 @@ async def _live_through_everything(world: World, proving: Proofs, heard: Heard) 
     await _figures(world, manager)
     await _rights_and_traces(world, proving, manager, file)
     await _holds_and_export(regulator, file)
+    await _what_happened(world, doctor, regulator, manager)
     return await _calendar(doctor)
 
 
@@ -229,6 +233,26 @@ async def _told(world: World, callers: list[Caller], heard: Heard) -> AsyncItera
     }
     assert any("appointment" in one.json for one in receiver.received)
     heard.answers += [one.body + repr(one.headers).encode() for one in receiver.received]
+
+
+async def _what_happened(world: World, *callers: Caller) -> None:
+    """All that the stream tells of it, in pages and as it is streamed."""
+    while await stream.give_positions(world.database):
+        pass
+    heard: set[str] = set()
+    nonsense = {"last_event_id": WHO["family_name"][:30], "types": TEXT, "cursor": TEXT}
+    for caller in callers:
+        page = await caller.get("/v1/events", params={"limit": "200"}, headers=PAGES)
+        assert page.status_code == 200, page.text
+        assert found_in(page.content, SECRETS) == set()
+        for name, value in nonsense.items():
+            wrong = await caller.get("/v1/events", params={name: value}, headers=PAGES)
+            assert 400 <= wrong.status_code < 500, wrong.text
+        async with following(caller, str(world.http.base_url), "0") as told:
+            await told.until(at_least(len(page.json()["items"])))
+        assert found_in(str(told.events).encode(), SECRETS) == set()
+        heard |= {event.type for event in told.events}
+    assert {"booking.created", "booking.rescheduled", "call.opened", "absence.declared"} <= heard
 
 
 async def _rights_and_traces(world: World, proving: Proofs, manager: Caller, file_id: str) -> None:

@@ -1,9 +1,11 @@
 """What somebody is told of a fact: the same as the rule in SQL says of the slot it touches."""
 
 import random
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -17,12 +19,14 @@ from service.slots import Standing, parts, standing
 from service.slots.domain import SlotState
 from service.slots.tables import slots
 from service.stream import Fact, Listener, Shown, views
+from service.stream.domain import TYPES
 from tests.support import World, soon
 
 _RULE = select(
     parts.slot.c.id, parts.visible(own=False).label("admitted"), parts.owned().label("owned")
 ).where(parts.slot.c.id == func.any(uuids("ids")))
 _number = count(1)
+SERVICE = Path(__file__).parents[2] / "service"
 
 
 def some(chance: random.Random, among: list[Any], most: int) -> list[Any]:
@@ -255,3 +259,13 @@ def _booking(
         "practitioner_id": str(practitioner),
         "practitioner_organization_id": str(practice),
     }
+
+
+def test_every_type_of_what_may_be_told_can_be_asked_for() -> None:
+    """Whoever writes a new kind of fact about a slot, a hold, a booking, ... names it here, too."""
+    written = re.compile(r'"((?:slot|hold|booking|call|session|absence)\.[a-z_]+)"')
+    logged = {"session.not_extended"}
+    files = (path for path in SERVICE.rglob("*.py") if path.parent.name != "stream")
+    sources = (path.read_text(encoding="utf-8") for path in files)
+    named = {name for source in sources for name in written.findall(source)} - logged
+    assert named | set(Shown) == TYPES

@@ -71,6 +71,7 @@ TAGS = (
     ("calls", "The call, its call-backs, outcomes and closure."),
     ("needs", "What nobody had room for."),
     ("bookings", "A patient on a slot, and what happened."),
+    ("stream", "What happens, as it happens."),
     ("audit", "Who saw and changed what."),
     ("analytics", "Figures computed from the rows."),
     ("webhooks", "Who is told by webhook, and what they are sent."),
