@@ -105,9 +105,10 @@ def _work(settings: Settings, database: Database, app: procrastinate.App) -> Ite
 
 def application(settings: Settings) -> procrastinate.App:
     """Return the library's application with the tasks of all rooms."""
-    if settings.database_url is None:
+    given = settings.listen_database_url or settings.database_url
+    if given is None:
         raise ValueError("No database: set SNP_DATABASE_URL.")
-    url = settings.database_url.get_secret_value()
+    url = given.get_secret_value()
     app = procrastinate.App(connector=jobs.connector(url, prepared=settings.prepared_statements))
     for room, tasks in {"worker": _upkeep, "webhooks": webhook_tasks}.items():
         app.add_tasks_from(deepcopy(tasks), namespace=room)  # it renames what it is given
