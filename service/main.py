@@ -4,6 +4,7 @@ import asyncio
 import gc
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from fastapi import FastAPI
@@ -11,7 +12,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from service import audit as traces
-from service import stream, webhooks
+from service import messages, stream, webhooks
 from service.agenda.router import entries
 from service.agenda.router import router as agenda
 from service.agenda.tasks import keep_extended
@@ -38,6 +39,9 @@ from service.kernel.http.middleware import Observe
 from service.kernel.http.proxies import BehindProxies
 from service.kernel.http.rate import Guesses, RateLimit
 from service.kernel.settings import Settings, listed
+from service.messages.router import contacts, opt_outs
+from service.messages.router.links import links
+from service.messages.router.replies import replies
 from service.needs.router import router as needs
 from service.patients.router import router as patients
 from service.retention.router import router as retention
@@ -45,7 +49,7 @@ from service.slots import Listings
 from service.slots.router import router as slots
 from service.stream.hub import Hub
 from service.stream.router import router as events
-from service.webhooks.router import messages
+from service.webhooks.router import messages as webhook_messages
 from service.webhooks.router import router as webhook_endpoints
 from service.worker import working
 
@@ -140,8 +144,14 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         "audit": traces.sealing,
         "stream": stream.keeping,
         "webhooks": webhooks.health,
+        "messages": partial(messages.sending, settings),
     }
-    app.state.room_measures = [traces.measures, stream.measures, app.state.hub.measures]
+    app.state.room_measures = [
+        traces.measures,
+        stream.measures,
+        app.state.hub.measures,
+        messages.measures,
+    ]
     app.state.metrics = metrics.Metrics()
     app.state.tokens = Tokens(database.vault.token_keys, settings.token_seconds)
     app.state.authenticators = Authenticators(settings)
@@ -180,12 +190,16 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         retention,
         events,
         webhook_endpoints,
+        contacts,
+        opt_outs,
+        links,
+        replies,
         health.router,
         metrics.router,
         docs.router,
         pages.router,
     ):
         app.include_router(router)
-    app.webhooks.include_router(messages)
+    app.webhooks.include_router(webhook_messages)
     docs.install(app)
     return app

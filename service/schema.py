@@ -10,6 +10,7 @@ import service.identity.tables
 import service.kernel.events
 import service.kernel.idempotency
 import service.kernel.installation
+import service.messages.tables
 import service.needs.tables
 import service.patients.tables
 import service.retention.tables

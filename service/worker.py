@@ -23,10 +23,11 @@ from typing import Any
 import procrastinate
 import structlog
 
-from service import slots, stream, webhooks
+from service import messages, slots, stream, webhooks
 from service.kernel import jobs
 from service.kernel.db import Database
 from service.kernel.settings import Settings
+from service.messages import tasks as message_tasks
 from service.webhooks.tasks import blueprint as webhook_tasks
 
 POLL_SECONDS = 0.1
@@ -36,10 +37,14 @@ _PATIENCE = 5.0  # after a failure: the database may be away
 _JOBS_AT_ONCE = 50
 
 # Rooms that make something of facts, by the name of their cursor.
-CONSUMERS: Mapping[str, stream.Consume] = {"webhooks": webhooks.fan_out}
+CONSUMERS: Mapping[str, stream.Consume] = {
+    "messages": messages.consume,
+    "webhooks": webhooks.fan_out,
+}
 # What rooms do by themselves, each so often (seconds).
 CLOCKWORK: Mapping[str, tuple[float, Callable[[Database], Awaitable[object]]]] = {
     "slots": (1.0, slots.settle),
+    "messages": (message_tasks.SECONDS, message_tasks.look),
     "webhooks:sweep": (1.0, webhooks.sweep),
 }
 
@@ -110,8 +115,13 @@ def application(settings: Settings) -> procrastinate.App:
         raise ValueError("No database: set SNP_DATABASE_URL.")
     url = given.get_secret_value()
     app = procrastinate.App(connector=jobs.connector(url, prepared=settings.prepared_statements))
-    for room, tasks in {"worker": _upkeep, "webhooks": webhook_tasks}.items():
-        app.add_tasks_from(deepcopy(tasks), namespace=room)  # it renames what it is given
+    tasks = {
+        "worker": _upkeep,
+        "messages": message_tasks.blueprint,
+        "webhooks": webhook_tasks,
+    }
+    for room, of_room in tasks.items():
+        app.add_tasks_from(deepcopy(of_room), namespace=room)  # it renames what it is given
     return app
 
 

@@ -19,6 +19,11 @@ OPERATIONS: Mapping[str, str] = {
     "bookings.report": "Compte rendu de venue",
     "audit.list": "Consultation des traces",
     "retention.export_patient": "Édition de tout ce qui est détenu",
+    "messages.inform": "Envoi d’un message au patient",
+    "messages.opt_out": "Refus des messages",
+    "messages.opt_in": "Fin du refus des messages",
+    "patient_file.opted_out": "Refus des messages",
+    "patient_file.opted_in": "Fin du refus des messages",
     "patient_file.opened": "Ouverture de la fiche",
     "patient_file.amended": "Correction de la fiche",
     "patient_file.exported": "Édition de tout ce qui est détenu",
@@ -37,6 +42,7 @@ PURPOSES: Mapping[str, str] = {
     "steering": "Coordination",
     "administration": "Administration",
     "patient_rights": "Droits du patient",
+    "inform_patient": "Information du patient",
 }
 ROLES: Mapping[str, str] = {
     "regulator": "Médecin régulateur",
@@ -53,6 +59,7 @@ ROLES: Mapping[str, str] = {
     "sas_platform": "Plateforme numérique SAS",
     "admin": "Administrateur",
     "operator": "Exploitant du service",
+    "service": "Le service lui-même",
 }
 # Of the person: whether somebody proved who they are.
 ASSERTED, PROVEN = "déclarée par le logiciel", "authentifiée"

@@ -8,7 +8,18 @@ booking.rescheduled, booking.cancelled, booking.reported.
 
 from service import audit, patients, slots
 from service.bookings import parts
-from service.bookings.domain import Booking, BookingState, CancelledBy, Made
+from service.bookings.domain import (
+    CORRECTION,
+    Booking,
+    BookingNotFound,
+    BookingState,
+    BookingStateRefused,
+    CancelledBy,
+    CorrectionTooLate,
+    Inform,
+    Made,
+    ReportTooEarly,
+)
 from service.bookings.usecases import (
     book,
     cancel,
@@ -23,10 +34,16 @@ from service.bookings.usecases import (
 )
 
 __all__ = [
+    "CORRECTION",
     "Booking",
+    "BookingNotFound",
     "BookingState",
+    "BookingStateRefused",
     "CancelledBy",
+    "CorrectionTooLate",
+    "Inform",
     "Made",
+    "ReportTooEarly",
     "book",
     "cancel",
     "made",

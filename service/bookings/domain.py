@@ -65,6 +65,13 @@ class CancelledBy(StrEnum):
     SYSTEM = "system"
 
 
+class Inform(StrEnum):
+    """What a booking asks to tell its patient."""
+
+    CONFIRMATION = "confirmation"
+    REMINDER = "reminder"
+
+
 class BookingNotFound(NotFound):
     """No such booking, or not for this caller: told in the same words."""
 
@@ -235,6 +242,7 @@ class BookingRequest:
     on_behalf_of: Mapping[str, Any] | None
     override: Override | None
     overbook: bool
+    inform_patient: frozenset[Inform] = frozenset()
 
 
 def check_request(actor: Actor, asked: BookingRequest) -> None:
@@ -292,6 +300,7 @@ class Booking:
     case_id: str | None
     motive: str | None
     reason_text: str | None
+    inform_patient: frozenset[Inform]
     overbooked: bool
     override_reason: str | None
     cancelled_by: CancelledBy | None

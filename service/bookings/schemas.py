@@ -14,6 +14,7 @@ from service.bookings.domain import (
     BookingRequest,
     BookingState,
     CancelledBy,
+    Inform,
     Override,
 )
 from service.directory import LocationCard, PractitionerCard, reference
@@ -55,6 +56,13 @@ class OverrideIn(Body):
     reason: Annotated[str, Field(min_length=3, max_length=500)]
 
 
+class InformIn(Body):
+    """What the patient is told by e-mail, or else by SMS: place, time, whom to call."""
+
+    confirmation: bool = Field(default=False, description="Now, and when it is moved or cancelled.")
+    reminder: bool = Field(default=False, description="A day before, or as the server is set up.")
+
+
 class BookingIn(Body):
     """A patient on a slot. The file comes by id, inside the request, or from the call."""
 
@@ -73,6 +81,7 @@ class BookingIn(Body):
                     },
                     "case_id": "LRM-123",
                     "reason": {"motive": "M03.14", "text": "fièvre depuis 2 jours"},
+                    "inform_patient": {"confirmation": True, "reminder": True},
                 }
             ]
         }
@@ -88,6 +97,9 @@ class BookingIn(Body):
     on_behalf_of: OnBehalfOfIn | None = None
     override: OverrideIn | None = None
     overbook: bool = Field(default=False, description="Beyond capacity; regulator and osnp only.")
+    inform_patient: InformIn | None = Field(
+        None, description="Null: nothing is sent. Nothing to who has opted out, or has no address."
+    )
 
     @model_validator(mode="after")
     def _one_patient(self) -> Self:
@@ -118,6 +130,11 @@ class BookingIn(Body):
             else None,
             override=Override(self.override.reason) if self.override else None,
             overbook=self.overbook,
+            inform_patient=frozenset(
+                what
+                for what in Inform
+                if self.inform_patient and getattr(self.inform_patient, what)
+            ),
         )
 
 
@@ -213,6 +230,13 @@ class CancellationOut(Answer):
     at: datetime
 
 
+class InformOut(Answer):
+    """What the patient is told."""
+
+    confirmation: bool
+    reminder: bool
+
+
 class BookingOut(Answer):
     """A booking, for its two sides."""
 
@@ -231,6 +255,7 @@ class BookingOut(Answer):
     motive: str | None
     reason_text: str | None
     requested_by: RequestedBy
+    inform_patient: InformOut | None = Field(None, description="Null: nothing is sent.")
     overbooked: bool
     override_reason: str | None
     cancellation: CancellationOut | None
@@ -297,6 +322,9 @@ def booking_out(booking: Booking) -> BookingOut:
                 "person": booking.person,
                 "on_behalf_of": booking.on_behalf_of,
             },
+            "inform_patient": {str(what): what in booking.inform_patient for what in Inform}
+            if booking.inform_patient
+            else None,
             "overbooked": booking.overbooked,
             "override_reason": booking.override_reason,
             "cancellation": booking.cancelled_at

@@ -1,6 +1,7 @@
 """Bookings: a patient file on a slot, asked by a person of an organization, and its report."""
 
 from sqlalchemy import (
+    ARRAY,
     Boolean,
     CheckConstraint,
     Column,
@@ -45,6 +46,8 @@ bookings = Table(
     Column("motive", Text),
     # Free text may name somebody: encrypted like an identity.
     sealed("reason_text"),
+    # What the patient is to be told: confirmation, reminder. Null: nothing.
+    Column("inform_patient", ARRAY(Text)),
     Column("overbooked", Boolean, nullable=False, server_default=text("false")),
     sealed("override_reason"),
     Column("cancelled_by", Text),

@@ -18,6 +18,7 @@ from service.identity.domain import (
     GrantEnded,
     GrantInvalid,
     Role,
+    TokenInvalid,
 )
 from service.identity.parts import (
     grant_is_live,
@@ -30,9 +31,11 @@ from service.identity.parts import (
 from service.identity.people import (
     ASSERTED,
     IDNPS,
+    LINK,
     Account,
     Identifier,
     IdentifierInvalid,
+    by_link,
     identifier,
 )
 from service.identity.repository import GrantEntry
@@ -67,6 +70,7 @@ __all__ = [
     "ASSERTED",
     "BOOKERS",
     "IDNPS",
+    "LINK",
     "OPERATOR",
     "PERMISSIONS",
     "PROFESSIONALS",
@@ -81,8 +85,10 @@ __all__ = [
     "IdentifierInvalid",
     "NewSecret",
     "Role",
+    "TokenInvalid",
     "Tokens",
     "are_live",
+    "by_link",
     "certify_client",
     "client",
     "closed_accounts",

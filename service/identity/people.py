@@ -13,7 +13,7 @@ from uuid import UUID
 
 from stdnum import luhn
 
-from service.identity.domain import Role
+from service.identity.domain import Actor, Role
 from service.kernel.errors import FieldError, Invalid
 
 IDNPS = "urn:oid:1.2.250.1.71.4.2.1"
@@ -210,3 +210,33 @@ _SYSTEMS: Mapping[str, Callable[[str], Identifier | None]] = {
     IDNPS: _idnps,
     SAS: _sas,
 }
+
+
+# Stands for software and right where somebody comes by a link that we signed ourselves.
+LINK = UUID(int=0)
+
+
+def by_link(
+    *,
+    practitioner_id: UUID,
+    rpps: str,
+    organization_id: UUID,
+    organization_type: str,
+    territory: str,
+) -> Actor:
+    """Return the doctor whom a signed link was sent to: whoever has the link may use it.
+
+    That it was this person is said by the link alone, and so is asserted.
+    """
+    return Actor(
+        client_id=LINK,
+        client_name="link",
+        grant_id=LINK,
+        grant_revision=0,
+        role=Role.DOCTOR,
+        organization_id=organization_id,
+        organization_type=organization_type,
+        territories=(territory,),
+        practitioner_ids=(practitioner_id,),
+        person={"system": "rpps", "id": rpps, "proof": ASSERTED},
+    )

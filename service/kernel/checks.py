@@ -144,6 +144,7 @@ async def check(settings: Settings, metadata: MetaData) -> list[Finding]:
     found = [_ok("settings", "All are readable.")]
     if settings.read_only:
         found.append(_warning("changes", "SNP_READ_ONLY is set: every change is refused."))
+    found.append(_mail(settings))
     found += _keys_file(settings)
     keys: Keys | None = None
     try:
@@ -168,6 +169,14 @@ async def check(settings: Settings, metadata: MetaData) -> list[Finding]:
 
 def _listed(numbers: Any) -> str:
     return ", ".join(map(str, sorted(numbers)))
+
+
+def _mail(settings: Settings) -> Finding:
+    """Without a server for e-mail nothing is wrong; somebody may still be waiting for it."""
+    if settings.smtp_url is None:
+        return _ok("mail", "SNP_SMTP_URL is not set: nobody is told anything by e-mail.")
+    links = settings.public_url or "no links to the report, SNP_PUBLIC_URL is not set"
+    return _ok("mail", f"From {settings.mail_from}; {links}.")
 
 
 def _keys_file(settings: Settings) -> Iterator[Finding]:

@@ -191,6 +191,7 @@ class Vault:
         self._secrets = each("server", b"snp/client-secret/v1")
         self.provers = [Prover(key) for key in each("server", b"snp/wall/v1")]
         self.token_keys = each("token", b"snp/token/v1")
+        self.link_keys = each("server", b"snp/report-link/v1")
         self._audits = each("audit", b"snp/audit-seal/v1")
         named = {f"encryption {number}": key for number, key in keys.encryption.items()}
         named |= {name: getattr(keys, name) for name in ("index", "server", "token")}

@@ -220,6 +220,39 @@ class Settings(BaseSettings):
     webhook_delivery_days: Annotated[int, Field(ge=7)] = Field(
         30, description="Deliveries of webhooks can be listed and replayed so long."
     )
+    smtp_url: SecretStr | None = Field(
+        None,
+        description="Server that takes e-mail: `smtps://user:password@host`, or `smtp://` with"
+        " STARTTLS (on this machine without). Unset: nobody is told anything by e-mail.",
+    )
+    mail_from: str = Field(
+        "", description="Sender of e-mail: `SNP Indre <ne-pas-repondre@example.fr>`."
+    )
+    public_url: str = Field(
+        "",
+        description="Where people reach this service: `https://snp.example.fr`, for the links to"
+        " the report in e-mail. Empty: e-mail has no link.",
+    )
+    sms_url: SecretStr | None = Field(
+        None,
+        description="Where the gateway for SMS takes a message, by POST of JSON. Unset: no SMS.",
+    )
+    sms_token: SecretStr | None = Field(
+        None,
+        description="Bearer token of the gateway: that we send, and that it sends with replies"
+        " (`POST /v1/sms-replies`).",
+    )
+    sms_body: dict[str, str] = Field(
+        {"to": "{to}", "text": "{text}"},
+        description="JSON object that the gateway takes; of its values `{to}`, `{text}` and"
+        " `{reference}` (the message's id) are replaced.",
+    )
+    patient_reminder_hours: Annotated[float, Field(gt=0)] = Field(
+        24, description="So long before an appointment its patient is reminded, where asked for."
+    )
+    report_reminder_hours: Annotated[float, Field(ge=0)] = Field(
+        2, description="So long after its end, a doctor is reminded of an appointment's report."
+    )
     host: str = Field("127.0.0.1", description="Address that `snp serve` listens on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port of `snp serve`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -242,6 +275,34 @@ class Settings(BaseSettings):
         if wrong := [origin for origin in listed(value) if not _ORIGIN.fullmatch(origin)]:
             raise ValueError(f"no origins such as https://console.example.fr: {wrong}")
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _reached_safely(cls, value: str) -> str:
+        if value and not is_safe_url(value):
+            raise ValueError("people are led to https:// only (http:// on this machine)")
+        return value.rstrip("/")
+
+    @field_validator("smtp_url")
+    @classmethod
+    def _takes_mail(cls, value: SecretStr | None) -> SecretStr | None:
+        parts = urlsplit(value.get_secret_value()) if value else None
+        if parts and (parts.scheme not in {"smtp", "smtps"} or not parts.hostname):
+            raise ValueError("a server for e-mail is smtp://host or smtps://host")
+        return value
+
+    @field_validator("sms_url")
+    @classmethod
+    def _takes_texts(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not is_safe_url(value.get_secret_value()):
+            raise ValueError("a gateway is an https:// URL (http:// on this machine only)")
+        return value
+
+    @model_validator(mode="after")
+    def _from_whom(self) -> Self:
+        if self.smtp_url and "@" not in self.mail_from:
+            raise ValueError("SNP_SMTP_URL needs a sender: set SNP_MAIL_FROM too")
+        return self
 
     @model_validator(mode="after")
     def _by_whom(self) -> Self:

@@ -9,16 +9,30 @@ patient_file.amended (names of members, never values).
 
 from service.patients import parts
 from service.patients.domain import IdentityStatus, Patient, PatientFileNotFound, own_key
-from service.patients.repository import reading_as, seal, unseal
+from service.patients.repository import (
+    addresses,
+    doctor_to_inform,
+    reading_as,
+    seal,
+    unseal,
+)
 from service.patients.schemas import (
     Age,
     CaseId,
     CommuneCode,
+    Email,
     PatientIn,
     PatientOut,
     patient_members,
 )
-from service.patients.usecases import check_readable, files_of_patient, lock, on_amending, set_care
+from service.patients.usecases import (
+    check_readable,
+    files_of_patient,
+    lock,
+    on_amending,
+    set_care,
+    to_amend,
+)
 
 QUALIFIED = IdentityStatus.QUAL
 
@@ -27,11 +41,14 @@ __all__ = [
     "Age",
     "CaseId",
     "CommuneCode",
+    "Email",
     "Patient",
     "PatientFileNotFound",
     "PatientIn",
     "PatientOut",
+    "addresses",
     "check_readable",
+    "doctor_to_inform",
     "files_of_patient",
     "lock",
     "on_amending",
@@ -41,5 +58,6 @@ __all__ = [
     "reading_as",
     "seal",
     "set_care",
+    "to_amend",
     "unseal",
 ]

@@ -80,6 +80,7 @@ class Patient:
     ins: str | None = None
     identity_status: str = IdentityStatus.PROV
     regular_doctor_rpps: str | None = None
+    inform_regular_doctor: bool = False
     long_term_illness: bool = False
     reduced_mobility: bool = False
     case_id: str | None = None

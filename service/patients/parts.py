@@ -49,6 +49,7 @@ PLAIN = (
     "case_id",
     "identity_status",
     "regular_doctor_rpps",
+    "inform_regular_doctor",
     "long_term_illness",
     "reduced_mobility",
 )

@@ -27,6 +27,7 @@ from service.directory import parts as directory
 from service.identity import BOOKERS, Actor
 from service.kernel.crypto import Vault, normalised
 from service.kernel.db import UnitOfWork
+from service.kernel.events import Origin
 from service.kernel.prepared import Row
 from service.kernel.sql import bind, flag, snp_now, texts, uuids
 from service.kernel.wall import READS_AS, reading, seeking
@@ -214,6 +215,51 @@ async def others_of_patient(uow: UnitOfWork, actor: Actor | None, file_id: UUID)
             await uow.execute(READS_AS, seeking(uow.vault, values[index]))
             found |= set((await uow.execute(others, values)).scalars())
     return sorted(found)
+
+
+# The service itself, which writes to a patient because a booking asks it to.
+_INFORMING = Origin(role="service", purpose="inform_patient")
+_AIMED = parts.reading()
+_THAT = parts.files(_AIMED, _THIS)
+
+
+def _that(*columns: ColumnElement[Any]) -> Select[Any]:
+    """Of the file that is sought."""
+    return select(*columns).select_from(_AIMED.join(_THAT, true()))
+
+
+_ADDRESSES = _shown(
+    "messages.inform", _that(_THAT.c.id, _THAT.c.territory, _THAT.c.email, _THAT.c.phone)
+)
+_DOCTOR_TO_INFORM = _that(_THAT.c.regular_doctor_rpps).where(_THAT.c.inform_regular_doctor)
+
+
+async def addresses(uow: UnitOfWork, file_id: UUID) -> tuple[str | None, str | None]:
+    """Return e-mail address and telephone of a file, to write to its patient; trace it."""
+    values = {
+        "file_id": file_id,
+        **seeking(uow.vault, file_id),
+        **_INFORMING.parameters(),
+        "trace_territories": [],
+    }
+    row = (await uow.execute(_ADDRESSES, values)).mappings().one_or_none()
+    if row is None:
+        return None, None
+    email, phone = (
+        uow.vault.decrypt(row[name], column=f"patient_files.{name}", row=file_id)
+        for name in ("email", "phone")
+    )
+    return email, phone
+
+
+async def doctor_to_inform(uow: UnitOfWork, file_id: UUID) -> str | None:
+    """Return the RPPS of the patient's own doctor, if known and to be informed.
+
+    Nothing of who the patient is: there is no trace.
+    """
+    values = {"file_id": file_id, **seeking(uow.vault, file_id)}
+    found: str | None = (await uow.execute(_DOCTOR_TO_INFORM, values)).scalar_one_or_none()
+    return found
 
 
 async def find(

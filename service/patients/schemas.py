@@ -121,6 +121,10 @@ class _Members(Body):
     ins: Ins | None = Field(None, description="Shown again only when the identity is QUAL.")
     identity_status: IdentityStatus = IdentityStatus.PROV
     regular_doctor_rpps: Rpps | None = None
+    inform_regular_doctor: bool = Field(
+        default=False,
+        description="The patient agrees that their own doctor hears that they were received.",
+    )
     long_term_illness: bool = False
     reduced_mobility: bool = False
     case_id: CaseId | None = None
@@ -254,6 +258,7 @@ class PatientOut(Answer):
     ins: str | None = Field(description="Only of a qualified identity (QUAL).")
     identity_status: IdentityStatus
     regular_doctor_rpps: str | None
+    inform_regular_doctor: bool
     long_term_illness: bool
     reduced_mobility: bool
     case_id: str | None

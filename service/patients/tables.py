@@ -51,6 +51,8 @@ patient_files = Table(
     Column("case_id", Text),
     Column("identity_status", Text, nullable=False, server_default=text("'PROV'")),
     Column("regular_doctor_rpps", Text),
+    # The patient agrees that their own doctor hears that they were received.
+    Column("inform_regular_doctor", Boolean, nullable=False, server_default=text("false")),
     Column("long_term_illness", Boolean, nullable=False, server_default=text("false")),
     Column("reduced_mobility", Boolean, nullable=False, server_default=text("false")),
     Column("version", Integer, nullable=False, server_default=text("1")),

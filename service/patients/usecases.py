@@ -69,6 +69,14 @@ async def check_readable(uow: UnitOfWork, actor: Actor, file_id: UUID) -> None:
         raise PatientFileNotFound
 
 
+async def to_amend(uow: UnitOfWork, actor: Actor, file_id: UUID) -> PatientFile:
+    """Return a file that something of is about to be changed, locked; its event tells.
+
+    Refusals: `patient-file-not-found`.
+    """
+    return _there(await repository.find(uow, actor, file_id, lock=True))
+
+
 async def amend(
     uow: UnitOfWork,
     actor: Actor,
@@ -84,7 +92,7 @@ async def amend(
     changed, never their values. Refusals: `patient-file-not-found`, `version-mismatch`,
     `patient-file-closed`, `patient-invalid`.
     """
-    found = _there(await repository.find(uow, actor, file_id, lock=True))
+    found = await to_amend(uow, actor, file_id)
     expected.check(found.version, required=False)
     for ask in _last_appointment:
         ended = await ask(uow, file_id)

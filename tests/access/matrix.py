@@ -262,6 +262,17 @@ MATRIX = (
     Row("bookings.report", "doc", "doc.own", STALE, path=BOOKING, body={"state": "fulfilled"}),
     # --- what happens: what each may know of it is in tests/stream ------------------------------
     Row("stream.events", "reg pro doc man sas adm"),
+    # --- messages: the practitioner's side, managers of the territory; who reads the file --------
+    Row(
+        "messages.read_contact", "doc man adm", "doc.own man.own man.near adm", others=403,
+        path=PRACTITIONER,
+    ),
+    Row(
+        "messages.put_contact", "doc man adm", "doc.own man.own man.near adm", STALE, 403,
+        path=PRACTITIONER, body={"email": "x@cabinet.example"},
+    ),
+    Row("messages.opt_out", BOOK, MEMBERS, (204,), path={"file_id": "{file}"}),
+    Row("messages.opt_in", BOOK, MEMBERS, (204,), path={"file_id": "{file}"}),
     # --- agenda: the practitioner's side ---------------------------------------------------------
     Row(
         "agenda.create_session", "doc", "doc.own", (422,), 403,

@@ -26,6 +26,7 @@ practitioners source | absences zone | call_outcomes outcome | locations commune
 unmet_needs territory zone commune motive mode specialty reason age organization_type role
 practitioner_locations source | bookings territory state organization_type role motive cancelled_by
 slot_sessions territory zone weekly school_zone modes specialty visibility organization_types
+messages kind recipient state why channel | bookings inform_patient
 slots organization_type territory zone modes specialty visibility organization_types
 slot_sessions release
 idempotency_keys method | webhook_endpoints role territory events format disabled_reason
@@ -39,6 +40,7 @@ practitioners rpps family_name given_name | locations name address postal_code p
 clients name certificate_subject | calls protocol | slots note | slot_sessions note
 calendar_tokens name | patient_files regular_doctor_rpps | directory_imports filter file_name
 webhook_endpoints url description
+practitioner_contacts email mssante
 """
 # Who acted, as asserted by their software or proven: the trace (retention takes it from bookings
 # and calls), and the people who have rights here.
@@ -63,6 +65,7 @@ DIGESTS = """
 clients secret_digest previous_digest | idempotency_keys fingerprint | spent_tokens digest
 calendar_tokens digest
 patient_files name_birth_index phone_index ins_index patient_key | bookings patient_key
+message_opt_outs address_index
 audit_seals row_digests named_salt named_digests lines_hash named_hash previous hash mac
 wall_keys inner_pad outer_pad
 """

@@ -30,7 +30,17 @@ async def test_a_good_installation_has_nothing_but_ok(
     found = await look(keys=None, keys_file=file)
     assert {finding.level for finding in found.values()} == {Level.OK}, found
     assert set(found) == {
-        *("settings", "keys file", "keys", "database", "role", "privileges", "clock", "pool"),
+        *(
+            "settings",
+            "mail",
+            "keys file",
+            "keys",
+            "database",
+            "role",
+            "privileges",
+            "clock",
+            "pool",
+        ),
         *("timeouts", "plans", "rights", "schema", "wall", "data"),
         *("identities", "fingerprints", "encryption"),
     }
@@ -141,6 +151,15 @@ async def test_a_database_that_does_not_answer(look: Look) -> None:
         found = await look(url)
         assert errors(found) == {"database"}
         assert "hidden" not in found["database"].told
+
+
+async def test_it_says_whether_there_is_mail() -> None:
+    for settings, told in (
+        ({}, "SNP_SMTP_URL is not set"),
+        ({"smtp_url": "smtps://smtp.example", "mail_from": "a@snp.example"}, "SNP_PUBLIC_URL"),
+    ):
+        found = {f.item: f for f in await check(Settings.model_validate(settings), metadata)}
+        assert (found["mail"].level, told in found["mail"].told) == (Level.OK, True)
 
 
 async def test_no_database_and_no_keys() -> None:
@@ -336,4 +355,4 @@ def test_the_command(installed: Installed, keys: Keys, tmp_path: Path) -> None:
     assert "SNP_POOL_SIZE" in lines[0]
     code, lines = run()
     assert code == 1
-    assert [line.split()[0] for line in lines] == ["ok", "error", "error"]
+    assert [line.split()[0] for line in lines] == ["ok", "ok", "error", "error"]

@@ -25,7 +25,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import JSONB
 
 from service.audit import parts as traces
-from service.bookings.domain import Booking, BookingState, CancelledBy, Made
+from service.bookings.domain import Booking, BookingState, CancelledBy, Inform, Made
 from service.bookings.tables import bookings
 from service.directory import parts as directory
 from service.identity import Actor
@@ -129,6 +129,7 @@ def booking_of(vault: Vault, row: Row, *, patient: bool) -> Booking:
         call_id=row["call_id"],
         case_id=row["case_id"],
         motive=row["motive"],
+        inform_patient=frozenset(map(Inform, row["inform_patient"] or ())),
         overbooked=row["overbooked"],
         cancelled_by=row["cancelled_by"] and CancelledBy(row["cancelled_by"]),
         cancelled_at=row["cancelled_at"],

@@ -95,6 +95,7 @@ def _insert(taken: CTE, asked: CTE) -> CTE:
         "case_id": func.coalesce(bind("booking_case_id", Text), asked.c.call_case_id),
         "motive": bind("booking_motive", Text),
         "reason_text": bind("booking_reason_text", LargeBinary),
+        "inform_patient": texts("booking_inform_patient"),
         "override_reason": bind("booking_override_reason", LargeBinary),
         "overbooked": and_(
             bind("hold_key", Text).is_(None), taken.c.booked + taken.c.held > taken.c.capacity
@@ -201,6 +202,7 @@ async def book(
         "booking_case_id": asked.case_id,
         "booking_motive": asked.motive,
         "booking_on_behalf_of": asked.on_behalf_of,
+        "booking_inform_patient": sorted(asked.inform_patient) or None,
         "overrides": asked.override is not None,
         "vital_codes": VITAL_CODES,
         "booking_reason_text": uow.vault.encrypt(

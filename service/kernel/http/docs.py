@@ -72,6 +72,7 @@ TAGS = (
     ("needs", "What nobody had room for."),
     ("bookings", "A patient on a slot, and what happened."),
     ("stream", "What happens, as it happens."),
+    ("messages", "Where doctors are told; patients who want no message."),
     ("audit", "Who saw and changed what."),
     ("analytics", "Figures computed from the rows."),
     ("webhooks", "Who is told by webhook, and what they are sent."),

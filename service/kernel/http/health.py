@@ -33,6 +33,7 @@ class Health(BaseModel):
     """`pass`, or `fail` with the checks that say why. `audit`: how far traces are sealed.
 
     `webhooks`: for how long due deliveries wait, and how many were given up; no reason to fail.
+    `messages`: how e-mail and SMS go out.
     """
 
     status: Literal["pass", "fail"]
