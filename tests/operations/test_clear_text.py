@@ -36,6 +36,7 @@ from tests.conftest import address
 from tests.demo.processes import snp
 from tests.identity.people import somebody
 from tests.identity.proofs import Proofs, proofs
+from tests.messages.post import Sink, sink
 from tests.operations.hunt import found_in, found_in_files
 from tests.stream.following import at_least, following
 from tests.support import Caller, World, soon
@@ -62,6 +63,7 @@ SECRETS = (
 PAGES = {"Accept": "application/json"}
 # What is stored in clear, so that a hunt that finds nothing is known to look.
 OPEN = "Hocuspocus"
+DOCTOR = "cabinet@praxis.example"
 
 
 @dataclass
@@ -129,18 +131,33 @@ async def test_nobody_stands_anywhere_in_clear(
     database = Database(databases.app_url, settings, Vault(keys))
     issuer = tmp_path / "issuer"
     issuer.mkdir()
-    async with proofs(issuer, database) as proving:
-        believing = {**served, **proving.settings}
-        with snp(tmp_path / "served", "serve", "--port", "0", **believing) as server:
+    async with proofs(issuer, database) as proving, sink() as mail:
+        believing = {
+            **served,
+            **proving.settings,
+            "SNP_SMTP_URL": f"smtp://127.0.0.1:{mail.port}",
+            "SNP_MAIL_FROM": "snp@service.example",
+            "SNP_PUBLIC_URL": "https://service.example",
+        }
+        with (
+            snp(tmp_path / "served", "serve", "--port", "0", **believing) as server,
+            snp(tmp_path / "working", "worker", **believing) as worker,
+        ):
             server.wait_until(lambda process: address(process) is not None)
+            await _until(
+                databases.owner_url,
+                "SELECT EXISTS (SELECT FROM stream_cursors WHERE consumer = 'messages')",
+            )
             async with proving.at(address(server) or "") as http:
                 http.timeout = httpx.Timeout(30)
                 http.event_hooks = {"response": [heard.hear]}
                 secret = await _live_through_everything(
                     await World(database, http).begin(), proving, heard
                 )
-            log = server.output + server.errors
+            await _until(databases.owner_url, _ALL_SENT)
+            log = "".join(process.output + process.errors for process in (server, worker))
     await database.dispose()
+    _look_into(mail)
 
     secrets = [*SECRETS, secret]
     assert heard.statuses >= {200, 201, 204, 400, 401, 403, 404, 405, 409, 412, 413, 415, 422}
@@ -163,6 +180,33 @@ async def test_nobody_stands_anywhere_in_clear(
     assert {word for words in everywhere.values() for word in words} == {OPEN}, everywhere
     assert any("/pg_wal/" in path for path in everywhere)
     assert any("/base/" in path for path in everywhere)
+
+
+_ALL_SENT = """
+SELECT count(DISTINCT recipient) FILTER (WHERE state = 'sent') = 2
+   AND count(*) FILTER (WHERE state IN ('queued', 'failed') AND due_at <= snp_now()) = 0
+FROM messages
+"""
+
+
+async def _until(owner_url: str, true: str) -> None:
+    owner = await asyncpg.connect(owner_url)
+    async with asyncio.timeout(60):
+        while not await owner.fetchval(true):  # noqa: ASYNC110  another process changes it
+            await asyncio.sleep(0.1)
+    await owner.close()
+
+
+def _look_into(mail: Sink) -> None:
+    """What goes to the patient has the patient's own address and nothing else of them."""
+    to_patient = [raw for whom, raw in mail.envelopes if whom == [WHO["email"]]]
+    to_doctor = [raw for whom, raw in mail.envelopes if whom == [DOCTOR]]
+    assert to_patient
+    assert to_doctor
+    assert len(mail.envelopes) == len(to_patient) + len(to_doctor)
+    for raw in to_patient:
+        assert found_in(raw.replace(WHO["email"].encode(), b"..."), SECRETS) == set()
+    assert found_in(b"\n".join(to_doctor), SECRETS) == set()
 
 
 def _dump(owner_url: str) -> bytes:
@@ -323,6 +367,8 @@ async def _holds_and_export(regulator: Caller, file_id: str) -> None:
     assert (await regulator.post("/v1/legal-holds", held, key="h1")).json() == hold.json()
     assert (await regulator.get("/v1/legal-holds")).status_code == 200
     path = f"/v1/patient-files/{file_id}"
+    for opt_out in (regulator.post, regulator.delete):
+        assert (await opt_out(f"{path}/message-opt-out")).status_code == 204
     exported = await regulator.get(f"{path}/export")
     assert WHO["family_name"] in exported.text  # what is hunted was really there
     for media in ("application/json", "text/csv"):
@@ -363,9 +409,12 @@ async def _bookings(
         },
     )
     assert call.status_code == 201, call.text
+    contact = f"/v1/practitioners/{doctor.practitioner_id}/contact"
+    assert (await doctor.put(contact, {"email": DOCTOR})).status_code == 200
     slots = [(await doctor.publish(soon(hour)))["id"] for hour in (2, 4, 6)]
     elsewhere = (await other.publish(soon(2)))["id"]
-    body = {"slot_id": slots[0], "patient_file": WHO, "reason": {"text": TEXT}}
+    informed = {"inform_patient": {"confirmation": True, "reminder": True}}
+    body = {"slot_id": slots[0], "patient_file": WHO, "reason": {"text": TEXT}, **informed}
     made = await regulator.post("/v1/bookings", body, key="b1")
     assert made.status_code == 201, made.text
     assert (await regulator.post("/v1/bookings", body, key="b1")).status_code == 201
