@@ -150,6 +150,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         traces.measures,
         stream.measures,
         app.state.hub.measures,
+        webhooks.measures,
         messages.measures,
     ]
     app.state.metrics = metrics.Metrics()

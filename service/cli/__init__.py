@@ -14,7 +14,9 @@ from typer.exceptions import TyperException
 from service.cli import (
     audit,
     clients,
+    deliveries,
     directory,
+    events,
     grants,
     installation,
     keys,
@@ -42,6 +44,8 @@ app.add_typer(people.app, name="people")
 app.add_typer(sessions.app, name="sessions")
 app.add_typer(directory.app, name="directory")
 app.add_typer(audit.app, name="audit")
+app.add_typer(events.app, name="events")
+app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(retention.app, name="retention")
 app.add_typer(patients.app, name="patients")
 

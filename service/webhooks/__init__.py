@@ -8,6 +8,6 @@ id is its `webhook-id`. Events: webhook_endpoint.created, .amended, .secret_rota
 """
 
 from service.webhooks.domain import EVENTS
-from service.webhooks.usecases import fan_out, health, sweep
+from service.webhooks.usecases import fan_out, health, measures, sweep
 
-__all__ = ["EVENTS", "fan_out", "health", "sweep"]
+__all__ = ["EVENTS", "fan_out", "health", "measures", "sweep"]

@@ -554,3 +554,12 @@ async def health(uow: UnitOfWork) -> tuple[bool, str]:
     """Tell for how long what is due waits, and what was given up; no receiver's fault is ours."""
     seconds, abandoned = await repository.lag(uow)
     return True, f"oldest due delivery: {seconds:.0f} s, abandoned: {abandoned}"
+
+
+async def measures(uow: UnitOfWork) -> dict[str, float]:
+    """Measure the same."""
+    seconds, abandoned = await repository.lag(uow)
+    return {
+        "webhooks_oldest_due_seconds": float(seconds),
+        "webhooks_abandoned": float(abandoned),
+    }
