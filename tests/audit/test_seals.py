@@ -315,7 +315,7 @@ async def test_after_seals_with_the_key_none_is_made_without(
 
 async def test_a_transaction_that_ends_late_is_not_skipped(chained: Chained) -> None:
     late, soon, later = new_id(), new_id(), new_id()
-    slow = await asyncpg.connect(chained.urls.app)
+    slow = await asyncpg.connect(chained.urls.app, statement_cache_size=0)
     transaction = slow.transaction()
     await transaction.start()
     await slow.execute(_access(late))
@@ -334,7 +334,7 @@ async def test_whoever_writes_while_it_is_sealed_is_sealed_once(chained: Chained
     pauses = [(draw.random() / 20, draw.random() / 20, draw.random() < 0.2) for _ in range(120)]
 
     async def write(number: int) -> None:
-        connection = await asyncpg.connect(chained.urls.app)
+        connection = await asyncpg.connect(chained.urls.app, statement_cache_size=0)
         for before, after, undone in pauses[number * 20 : number * 20 + 20]:
             row_ids = [new_id(), new_id()]
             transaction = connection.transaction()

@@ -376,7 +376,7 @@ async def test_the_role_of_the_application_can_only_append(
     shared_urls: DatabaseUrls, table: str, order: str
 ) -> None:
     named = order.replace("id = id", "position = position") if table == "audit_seals" else order
-    connection = await asyncpg.connect(shared_urls.app)
+    connection = await asyncpg.connect(shared_urls.app, statement_cache_size=0)
     try:
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await connection.execute(named.format(table))

@@ -1,6 +1,7 @@
 """The read-only switch: every change is refused, everything else goes on."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -109,6 +110,9 @@ def _takes_no_writes(connection: Any, _record: object) -> None:
     connection.run_async(lambda driver: driver.execute("SET default_transaction_read_only = on"))
 
 
+@pytest.mark.skipif(
+    "SNP_TEST_APP_URL" in os.environ, reason="a pooler would lend this session to other tests"
+)
 async def test_a_database_that_takes_no_writes_shows_what_leaves_no_trace(
     world: World, shared_urls: DatabaseUrls, make_settings: Callable[..., Settings]
 ) -> None:

@@ -30,7 +30,7 @@ _SAYS = "SELECT set_config('snp.reader', $1, true)"
 @pytest_asyncio.fixture
 async def plain(shared_urls: DatabaseUrls) -> AsyncIterator["asyncpg.Connection[Any]"]:
     """Somebody with the application's password and a prompt."""
-    connection = await asyncpg.connect(shared_urls.app)
+    connection = await asyncpg.connect(shared_urls.app, statement_cache_size=0)
     yield connection
     await connection.close()
 
@@ -262,7 +262,7 @@ async def test_files_are_still_found_by_their_indexes(database_urls: DatabaseUrl
     )
     await owner.execute("ANALYZE patient_files")
     await owner.close()
-    app = await asyncpg.connect(database_urls.app)
+    app = await asyncpg.connect(database_urls.app, statement_cache_size=0)
     for column, type_ in _FOUND_BY.items():
         await app.execute(
             f"PREPARE {column} ({type_}) AS SELECT * FROM patient_files WHERE {column} = $1"
