@@ -250,7 +250,9 @@ def settings() -> str:
     """Every setting with its default, and its values where they are few."""
     rows = []
     for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, "", ()) else f"`{field.default}`"
+        given = field.default
+        text = json.dumps(given) if isinstance(given, dict) else given
+        default = "" if given in (None, "", ()) else f"`{text}`"
         values = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
         choice = f" Values: {', '.join(f'`{value}`' for value in values)}." if values else ""
         rows.append((f"`SNP_{name.upper()}`", default, f"{field.description}{choice}"))

@@ -68,6 +68,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     ),
 )
 async def create_token(
+    request: Request,
     uow: Uow,
     actor: CurrentActor,
     once: IdempotentOnce,
@@ -85,7 +86,7 @@ async def create_token(
         again=lambda ids: usecases.find(uow, actor, practitioner_id, ids[0]),
         ids=lambda made: [made.id],
     )
-    return new_token_out(token)
+    return new_token_out(token, request.app.state.settings.public_url)
 
 
 @router.get(

@@ -42,11 +42,10 @@ class NewCalendarTokenOut(CalendarTokenOut):
 
     url: str | None = Field(
         repr=False,
-        description="Path on this server, for calendar software: whoever has it sees the calendar."
-        " Told once: null where the Idempotency-Key was used before.",
-        examples=[
-            "/v1/practitioners/01938c1e-7a30-7cc1-8c35-0a6a4f3a1b11/calendar.ics?token=Jx3v…"
-        ],
+        description="For calendar software: whoever has it sees the calendar. A path on this server"
+        " if the operator has not said where people reach it. Told once: null where the"
+        " Idempotency-Key was used before.",
+        examples=["https://snp.example.fr/v1/practitioners/01938c1e-…/calendar.ics?token=Jx3v…"],
     )
 
 
@@ -71,9 +70,9 @@ def token_out(token: CalendarToken) -> CalendarTokenOut:
     return CalendarTokenOut.model_validate(_members(token))
 
 
-def new_token_out(token: CalendarToken) -> NewCalendarTokenOut:
-    """Render a token that was just made."""
-    path = f"/v1/practitioners/{token.practitioner_id}/calendar.ics"
+def new_token_out(token: CalendarToken, public_url: str = "") -> NewCalendarTokenOut:
+    """Render a token that was just made, with where people reach this service."""
+    path = f"{public_url}/v1/practitioners/{token.practitioner_id}/calendar.ics"
     url = token.secret and f"{path}?token={token.secret}"
     return NewCalendarTokenOut.model_validate({**_members(token), "url": url})
 

@@ -243,6 +243,8 @@ async def test_a_persons_address_ends_with_the_software_that_it_was_made_with(
             actor = Actor(software[-1], name, grant, 1, **acting)
             made.append(await usecases.create(uow, actor, doctor.practitioner_id, name=name))
     kept, doomed = [{"url": new_token_out(token).url} for token in made]
+    known_as = new_token_out(made[0], "https://snp.example.fr").url
+    assert known_as == f"https://snp.example.fr{kept['url']}"
     await fetched(world.http, doomed)
     async with world.database.unit_of_work() as uow:
         await revoke_client(uow, software[-1])
