@@ -20,6 +20,7 @@ from service.cli import (
     grants,
     installation,
     keys,
+    messages,
     patients,
     people,
     retention,
@@ -46,6 +47,7 @@ app.add_typer(directory.app, name="directory")
 app.add_typer(audit.app, name="audit")
 app.add_typer(events.app, name="events")
 app.add_typer(deliveries.app, name="deliveries")
+app.add_typer(messages.app, name="messages")
 app.add_typer(retention.app, name="retention")
 app.add_typer(patients.app, name="patients")
 

@@ -34,8 +34,7 @@ async def test_nothing_failed_nothing_is_sent_again(
     shared_urls: DatabaseUrls, keys: Keys, tmp_path: Path
 ) -> None:
     settings = {"SNP_DATABASE_URL": shared_urls.app, "SNP_KEYS": keys.model_dump_json()}
-    told = {"webhooks": (), "messages": ("--messages",)}
-    for name, options in told.items():
-        with snp(tmp_path / name, "deliveries", "retry", *options, **settings) as retry:
+    for name in ("deliveries", "messages"):
+        with snp(tmp_path / name, name, "retry", **settings) as retry:
             assert await asyncio.to_thread(retry.process.wait, 60) == 0, retry.errors
             assert "are sent again." in retry.output
