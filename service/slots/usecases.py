@@ -47,7 +47,7 @@ from service.slots.domain import (
     kept_holds,
     visible_since,
 )
-from service.slots.domain.release import columns_of, steps_of
+from service.slots.domain.release import COLUMNS, columns_of, steps_of
 from service.slots.repository import Search
 
 # --- publishing ---------------------------------------------------------------------------------
@@ -448,7 +448,12 @@ async def _amend(uow: UnitOfWork, row: Any, draft: SlotDraft, place: Place) -> N
     """Write a slot anew; holds end when it moves, the latest ones when seats are fewer."""
     seats = 0 if _moves(row, draft) else draft.capacity - row.booked
     kept = kept_holds(row.holds, seats=seats, now=row.now)
-    await repository.amend(uow, row.id, _values(draft, place, row.now), holds_kept=kept)
+    values = _values(draft, place, row.now)
+    if all(values[column] == getattr(row, column) for column in COLUMNS.values()):
+        # The same steps: which was told last, the row knows better than the time at which this
+        # began to wait for it.
+        values["next_release_at"] = row.next_release_at
+    await repository.amend(uow, row.id, values, holds_kept=kept)
     if kept.keys() != row.holds.keys():
         await repository.end_holds(uow, row.id, kept)
 

@@ -18,10 +18,12 @@ from service.kernel.db import Database
 from service.kernel.errors import DomainError
 from service.kernel.events import events
 from service.slots import repository
+from service.slots.tables import slots as rows_of_slots
 from tests.conftest import Clock
 from tests.support import Caller, World, patient, problem, soon
 
 Body = dict[str, Any]
+_WAITING = text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
 MICROSECOND = timedelta(microseconds=1)
 START = 12  # hours from now
 PUBLIC = [{"minutes_before": 60, "to": "PUBLIC"}]
@@ -128,6 +130,30 @@ async def test_a_step_is_told_once_however_many_workers_run(world: World, clock:
         "organization_id": slot["organization_id"], "to": "PUBLIC",
         "effective_visibility": ["SNP", "PUBLIC"],
     }  # fmt: skip
+
+
+async def test_an_amendment_that_waited_for_the_worker_lets_nothing_be_told_twice(
+    world: World, clock: Clock
+) -> None:
+    """What time it was when it began to wait says nothing of what was told meanwhile."""
+    doctor = await world.doctor()
+    slot = await doctor.publish(soon(START), release=PUBLIC)
+    await clock.stop(before(slot) - MICROSECOND)
+    async with world.database.unit_of_work() as worker:
+        mine = rows_of_slots.c.id == UUID(slot["id"])
+        await worker.execute(select(rows_of_slots.c.id).where(mine).with_for_update())
+        amendment = asyncio.create_task(
+            doctor.patch(f"/v1/slots/{slot['id']}", {"note": "Sonner"}, if_match=1)
+        )
+        async with asyncio.timeout(3), world.database.unit_of_work() as eyes:
+            while not (await eyes.execute(_WAITING)).scalar_one():  # noqa: ASYNC110  nobody is told who waits
+                await asyncio.sleep(0.02)
+        await clock.stop(before(slot))
+        assert (await repository.tell_steps(worker, 200))[1] >= 1
+    assert (await amendment).status_code == 200
+    await settle(world.database)
+    types = [event.type for event in await told(world.database, slot)]
+    assert types == ["slot.published", "slot.released", "slot.amended"]
 
 
 async def test_what_a_killed_worker_was_telling_is_told_by_the_next_one(
