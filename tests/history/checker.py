@@ -275,7 +275,11 @@ def _events(facts: _Facts) -> Iterator[str]:
             yield f"Event {event.type} {event.id} tells of {event.subject_id}, which is not there."
         elif noun == "hold" and event.data.get("hold_id") not in facts.holds:
             yield f"Event {event.type} {event.id} tells of a hold that does not exist."
-        if event.correlation_id not in facts.calls:
+        if event.type == "hold.expired":  # nobody asks for it: a worker tells
+            hold = facts.holds.get(str(event.data.get("hold_id")))
+            if hold and (hold.ended_by != event.xid or event.occurred_at < hold.expires_at):
+                yield f"Event {event.type} {event.id} did not end hold {hold.id} in its time."
+        elif event.correlation_id not in facts.calls:
             yield f"Event {event.type} {event.id} belongs to no call ({event.correlation_id})."
 
 

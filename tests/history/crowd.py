@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import asyncpg
 import httpx
@@ -22,10 +23,11 @@ from tests.history.clients import TIMEOUT, Actor, Board, Booker, Doctor
 from tests.history.record import History, Outcome
 from tests.history.servers import Installation
 from tests.history.snapshot import Snapshot
-from tests.support import World
+from tests.support import Caller, World
 
 Interference = Callable[[History], Awaitable[None]]
 Enough = Callable[[History], bool]
+Person = tuple[str, Caller, type[Actor]]
 _LONGER_AT_MOST = 120
 _LONG = "SNP_TORTURE_SECONDS"
 
@@ -96,26 +98,30 @@ class Crowd:
     actors: list[Actor] = field(default_factory=list)
     territory: str = ""
 
-    async def gather(self) -> "Crowd":
+    async def gather(self) -> Self:
         """Make a territory with its people, and sign them in."""
         self.history.clock = await _clock(self.installation.superuser_url())
         async with world_at(self.installation, self.installation.servers[0].url) as world:
             self.territory = world.territory
-            doctors = [await world.doctor() for _ in range(2)]
-            desks = [await world.regulator() for _ in range(2)]
-            pharmacists = [await world.pharmacist() for _ in range(2)]
+            people = await self.people(world)
         servers = [server.url for server in self.installation.servers]
-        people = (
-            *((f"doctor {n}", caller, Doctor) for n, caller in enumerate(doctors)),
-            *((f"desk {n}", caller, Booker) for n, caller in enumerate(desks * 2)),
-            *((f"pharmacist {n}", caller, Booker) for n, caller in enumerate(pharmacists)),
-        )
         for name, caller, kind in people:
             chance = random.Random(f"{self.seed} {name}")
             self.actors.append(
                 kind(name, caller, chance, servers=servers, history=self.history, board=self.board)
             )
         return self
+
+    async def people(self, world: World) -> Sequence[Person]:
+        """Make whoever acts: by name, with a token, of a kind."""
+        doctors = [await world.doctor() for _ in range(2)]
+        desks = [await world.regulator() for _ in range(2)]
+        pharmacists = [await world.pharmacist() for _ in range(2)]
+        return (
+            *((f"doctor {n}", caller, Doctor) for n, caller in enumerate(doctors)),
+            *((f"desk {n}", caller, Booker) for n, caller in enumerate(desks * 2)),
+            *((f"pharmacist {n}", caller, Booker) for n, caller in enumerate(pharmacists)),
+        )
 
     async def work(
         self, length: float, enough: Enough, interference: Interference | None = None
@@ -206,10 +212,11 @@ async def run(
     folder: Path,
     enough: Enough,
     interference: Interference | None = None,
+    crowd: Crowd | None = None,
 ) -> Told:
     """Let a crowd work and check what it did; the history is kept in `folder`."""
-    number, kept = seed(), folder / "history.jsonl"
-    crowd = await Crowd(installation, number).gather()
+    kept = folder / "history.jsonl"
+    crowd = await (crowd or Crowd(installation, seed())).gather()
     started = time.monotonic()
     try:
         await crowd.work(length, enough, interference)
@@ -220,7 +227,7 @@ async def run(
     violations = check(crowd.history, rows)
     lasted = time.monotonic() - started
     return Told(
-        f"{name} (seed {number})",
+        f"{name} (seed {crowd.seed})",
         lasted,
         crowd.history,
         violations,

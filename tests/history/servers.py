@@ -114,15 +114,16 @@ class Proxy:
             writer.close()
 
 
-class Server:
-    """One `snp serve` on a port of its own, killed and started again on the same port."""
+class Process:
+    """One `snp` process, killed and started again; it runs once its log says `sign`."""
 
-    def __init__(self, folder: Path, settings: dict[str, str], *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, settings: dict[str, str], *arguments: str, sign: str = "worker.started"
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self.arguments = arguments
-        self.port = _free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.sign = sign
         self.starts = 0
         self.process: Snp | None = None
 
@@ -132,15 +133,12 @@ class Server:
         return self.process is not None and self.process.process.poll() is None
 
     async def start(self) -> None:
-        """Start it and wait until it says that it listens."""
+        """Start it and wait until it says that it runs."""
         self.starts += 1
         folder = self.folder / str(self.starts)
         folder.mkdir(parents=True)
-        arguments = ("serve", "--port", str(self.port), *self.arguments)
-        self.process = Snp(folder, *arguments, **self.settings)
-        await asyncio.to_thread(
-            self.process.wait_until, lambda snp: "service.started" in snp.errors
-        )
+        self.process = Snp(folder, *self.arguments, **self.settings)
+        await asyncio.to_thread(self.process.wait_until, lambda snp: self.sign in snp.errors)
 
     async def kill(self) -> None:
         """SIGKILL, and wait until it is gone."""
@@ -161,6 +159,17 @@ class Server:
             for line in log.read_text(encoding="utf-8").splitlines()
         ]
         return [line for line in lines if "defect" in line or "Traceback" in line]
+
+
+class Server(Process):
+    """One `snp serve` on a port of its own, the same after each start."""
+
+    def __init__(self, folder: Path, settings: dict[str, str], *arguments: str) -> None:
+        port = _free_port()
+        listen = ("serve", "--port", str(port), *arguments)
+        super().__init__(folder, settings, *listen, sign="service.started")
+        self.url = f"http://127.0.0.1:{port}"
+        self.port = port
 
 
 def _free_port() -> int:
@@ -196,7 +205,14 @@ class Installation:
 
     def server(self, *arguments: str, **settings: str) -> Server:
         """Make one more server on this database, not started."""
-        folder = Path(tempfile.mkdtemp(prefix="server-", dir=self.folder))
+        return Server(*self._new("server-", settings), *arguments)
+
+    def worker(self) -> Process:
+        """Make a worker on this database, not started."""
+        return Process(*self._new("worker-", {}), "worker")
+
+    def _new(self, prefix: str, settings: dict[str, str]) -> tuple[Path, dict[str, str]]:
+        folder = Path(tempfile.mkdtemp(prefix=prefix, dir=self.folder))
         values = {
             "SNP_DATABASE_URL": f"postgresql://snp_app@127.0.0.1:{self.proxy.port}/snp",
             "SNP_KEYS": self.keys.model_dump_json(),
@@ -206,9 +222,10 @@ class Installation:
             "SNP_ADDRESS_REQUESTS_PER_MINUTE": "0",
             "SNP_RPPS_CHECK": "format",
             "SNP_PREPARED_STATEMENTS": "true",
+            "SNP_WEBHOOK_LOOPBACK": "true",
             **settings,
         }
-        return Server(folder, values, *arguments)
+        return folder, values
 
     def superuser_url(self, database: str = "snp") -> str:
         """Return the URL past the proxy, as the superuser."""

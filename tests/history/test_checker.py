@@ -267,6 +267,15 @@ def _event_from_nowhere(story: Story) -> None:
     story.events.append(replace(story.events[-1], id="again", correlation_id="stranger", xid="x"))
 
 
+def _expired_too_soon(story: Story) -> None:
+    """A worker that tells of the end of a hold which is alive."""
+    story.publish("quiet")
+    story.hold("alive", "quiet", seconds=300)
+    told = replace(story.events[-1], type="hold.expired", id="early", correlation_id="", xid="x")
+    story.events.append(told)
+    story._use(told, "alive")
+
+
 def _above_capacity_for_a_while(story: Story) -> None:
     """In the end everything adds up; only then it did not."""
     story.book("too-many", "slot")
@@ -397,6 +406,7 @@ def _hold_left_on_the_row(story: Story) -> None:
         (_missing_event, "Booking untold is there, and its creation is not told once"),
         (_event_without_change, "tells of phantom, which is not there"),
         (_event_from_nowhere, "belongs to no call \\(stranger\\)"),
+        (_expired_too_soon, "Event hold.expired early did not end hold alive in its time"),
         (_above_capacity_for_a_while, "Slot slot is above its capacity: booking too-many"),
         (_refused_but_there, "was refused \\(slot-taken\\), but booking.created tells of it"),
         (_refused_row_without_event, "was refused, but booking secret exists"),
