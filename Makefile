@@ -23,7 +23,7 @@ SCENARIO ?= morning
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pg15 test-pgbouncer test-dockerfile bench torture fuzz load scale \
+.PHONY: help install demo test test-pg15 test-pgbouncer test-dockerfile bench telling torture fuzz load scale \
   audit check fix client openapi migration
 
 help: ## Say what there is
@@ -52,6 +52,10 @@ test-pgbouncer: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) $(READY_TO_FUZZ) ## The
 
 bench: $(READY_TO_DEVELOP) ## Measure beside the floor of the stack (BASE=rev: beside a commit too)
 	@$(BIN)/python -m load_tests.bench $(if $(BASE),--base $(BASE))
+
+telling: $(READY_TO_DEVELOP) ## Measure how soon the outside hears of a booking, and what that costs (SECONDS=60 ROUNDS=5)
+	@$(BIN)/python -m load_tests.telling $(if $(SECONDS),--seconds $(SECONDS)) \
+	  $(if $(ROUNDS),--rounds $(ROUNDS))
 
 torture: $(READY_TO_DEVELOP) $(READY_TO_FUZZ) ## Let many work while processes die; send nonsense; time what is hidden (SECONDS=300)
 	@SNP_TORTURE_SECONDS=$(or $(SECONDS),300) SNP_HISTORY_REPORT=load_tests/results/history.json \

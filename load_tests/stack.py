@@ -123,6 +123,34 @@ def running(
         process.stop()
 
 
+@contextmanager
+def working(stack: Stack, **settings: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run `snp worker` until the block ends; it works when the block begins."""
+    output = stack.folder / "worker.log"
+    with output.open("wb") as out:
+        popen = subprocess.Popen(
+            [sys.executable, "-m", "service.cli", "worker"],
+            cwd=ROOT,
+            env=stack.environment(**settings),
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+        )
+    until = time.monotonic() + _START_SECONDS
+    try:
+        while "worker.started" not in output.read_text(errors="replace"):
+            if popen.poll() is not None or time.monotonic() > until:
+                raise RuntimeError(
+                    f"It did not start: {output.read_text(errors='replace')[-2000:]}"
+                )
+            time.sleep(0.05)
+        yield popen
+    finally:
+        if popen.poll() is None:
+            popen.send_signal(signal.SIGTERM)
+        popen.wait(30)
+
+
 def _wait(process: Process, output: Path) -> None:
     until = time.monotonic() + _START_SECONDS
     while time.monotonic() < until:
