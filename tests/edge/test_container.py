@@ -17,7 +17,7 @@ def test_the_service_runs_without_rights_on_a_read_only_file_system() -> None:
         assert line in shared
     services = compose.partition("\nservices:")[2].partition("\nsecrets:")[0]
     ours = re.findall(r"(?m)^  (\w+):.*\n((?:    .*\n|\n)+)", services)
-    assert {name for name, text in ours if "<<: *snp" in text} == {"migrate", "service"}
+    assert {name for name, text in ours if "<<: *snp" in text} == {"migrate", "service", "worker"}
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert re.search(r"(?m)^USER \d+$", dockerfile)
     assert "--read-only" in dockerfile
