@@ -25,7 +25,7 @@ _CHANGED = {"subject_id", "position", "slot_id", "state", "remaining"}
 _NAMES = (b"Martin", "Habitué".encode(), "Léa".encode(), b"+336")
 
 # What is told: the position of the fact, the type, the subject.
-Told = tuple[int, str, str]
+Message = tuple[int, str, str]
 Row = dict[str, Any]
 
 
@@ -66,11 +66,11 @@ class Ear:
             self.faults.append(f"{one.id} tells more than a search: {one.json['data']}")
         return self.behave(one)
 
-    def heard(self) -> list[Told]:
+    def heard(self) -> list[Message]:
         """What came, in its order, repeats too."""
         return [_told(one.json) for one in self.receiver.received]
 
-    def due(self, events: list[Row], slots: dict[str, Row]) -> set[Told]:
+    def due(self, events: list[Row], slots: dict[str, Row]) -> set[Message]:
         """What it should have heard of all that happened."""
         return {
             (event["position"], *view)
@@ -105,7 +105,7 @@ class Ear:
         return own or (meant and not self.labels.isdisjoint(slot["visibility"]))
 
 
-def _told(said: Row) -> Told:
+def _told(said: Row) -> Message:
     """Tell what a message says; a booking moved away says nothing of where to."""
     data: Row = said["data"]
     about = data.keys() - {"subject_id", "position"}
