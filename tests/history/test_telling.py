@@ -23,7 +23,7 @@ from tests.history.servers import Installation, Process, until
 from tests.support import World
 from tests.webhooks.receivers import HANG, Answer, Received, receiving
 
-_LENGTH = seconds(10, share=1 / 2)
+_LENGTH = seconds(10, share=1)
 _ENOUGH = 200  # bookings
 _PATIENCE = 300 + 4 * _LENGTH  # until everything that waits was sent, on a busy machine
 _AGED = "UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - interval '1 hour'"
