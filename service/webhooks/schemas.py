@@ -111,7 +111,8 @@ class WebhookEndpointSecret(WebhookEndpointOut):
     """An endpoint with its secret, which is shown here and nowhere else."""
 
     secret: str = Field(
-        description="`whsec_` and base64: the key of the signatures (Standard Webhooks 1.0)."
+        repr=False,
+        description="`whsec_` and base64: the key of the signatures (Standard Webhooks 1.0).",
     )
 
 

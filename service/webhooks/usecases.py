@@ -4,7 +4,7 @@ import asyncio
 import random
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -347,7 +347,7 @@ class _Post:
     """What is to be sent to an endpoint now, and signed with what."""
 
     endpoint: Endpoint
-    secrets: Sequence[str]
+    secrets: Sequence[str] = field(repr=False)
     letters: Sequence[_Letter]
 
 

@@ -18,7 +18,7 @@ from service.kernel.settings import Settings
 # Names of members that are secrets, wherever they stand.
 _SECRET = re.compile(r"secret|password|(?<!i)token$|^(encryption|index|server)$|database_url$")
 # Not secret, whatever its name.
-_HARMLESS = {"secret_digest"}
+_HARMLESS = {"secret_digest", "webhook_secret_grace_hours", "previous_secret_until"}
 
 
 def _classes() -> Iterator[type[Any]]:
