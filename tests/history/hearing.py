@@ -87,7 +87,8 @@ class Ear:
             return
         us, mine = str(self.caller.organization_id), str(self.caller.practitioner_id)
         if type_.startswith("hold."):
-            theirs, touched = us == event["organization_id"], {subject}
+            theirs = us == (data.get("organization_id") or event["organization_id"])
+            touched = {subject}
         else:
             theirs = us == data["organization_id"] or mine == data["practitioner_id"]
             touched = {data["slot_id"], data.get("from_slot_id")} & slots.keys()

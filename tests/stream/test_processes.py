@@ -17,7 +17,7 @@ from service.worker import working
 from tests.conftest import DatabaseUrls, address
 from tests.demo.processes import Snp, snp
 from tests.kernel.serving import serving
-from tests.stream.following import at_least, following
+from tests.stream.following import Following, at_least, following
 from tests.support import Caller, World, soon
 
 _STREAMS = 500
@@ -94,8 +94,13 @@ async def test_two_processes_tell_all_when_their_connections_were_cut(
         process = opened.enter_context(serve(tmp_path, database_urls, keys, "--workers", "2"))
         url = str(address(process))
         await _until_served(url)
-        who = [doctor, regulator] * 6
-        streams = [await opened.enter_async_context(following(one, url)) for one in who]
+        streams: list[Following] = []
+        while await _listening(database_urls) < 2:  # one process may take many in a row
+            assert len(streams) < 200
+            streams += [
+                await opened.enter_async_context(following(one, url))
+                for one in [doctor, regulator] * 6
+            ]
         slots = [await _publish(doctor, 3)]
         for stream in streams:
             await stream.until(at_least(1))
@@ -124,6 +129,19 @@ async def _publish(doctor: Caller, hour: int) -> str:
         if answer.status_code != 503:
             assert answer.status_code == 201, answer.text
             return str(answer.json()["id"])
+
+
+async def _listening(urls: DatabaseUrls) -> int:
+    """Return how many processes listen to PostgreSQL: those that have streams."""
+    superuser = await asyncpg.connect(urls.superuser)
+    try:
+        found: int = await superuser.fetchval(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = 'snp listening'"
+        )
+    finally:
+        await superuser.close()
+    return found
 
 
 async def _cut(urls: DatabaseUrls) -> int:
