@@ -253,4 +253,5 @@ async def test_who_turns_an_endpoint_elsewhere_hears_what_they_may_see(idle: Bro
         await fan(idle.database)
         await drain(idle.database, endpoint)
     heard = [one.json["data"]["subject_id"] for one in receiver.received]
-    assert heard == [slot["id"] for slot in seen[:3]]
+    # Subjects do not wait for each other: only one subject's messages keep their order.
+    assert sorted(heard) == sorted(slot["id"] for slot in seen[:3])
