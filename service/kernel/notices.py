@@ -13,7 +13,7 @@ from sqlalchemy.dialects.postgresql.asyncpg import dialect
 
 from service.kernel.db import asyncpg_url
 
-_DIALECT = dialect()  # type: ignore[no-untyped-call]
+_DIALECT = dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 _PATIENCE = 5.0
 _ALIVE_SECONDS = 30.0  # so often we ask whether the other side is still there
 _PAUSE, _LONGEST_PAUSE = 0.5, 30.0

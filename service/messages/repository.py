@@ -170,7 +170,7 @@ def _about() -> Select[Any]:
             *(_place.address, _place.postal_code, _place.commune),
             _place.phone.label("place_phone"),
             _offering.c.phone.label("organization_phone"),
-            *(_c[name].label(f"contact_{name}") for name in _c.keys()),  # noqa: SIM118
+            *(_c[name].label(f"contact_{name}") for name in _c.keys()),  # noqa: SIM118  columns, not a dict: it iterates over columns, keys() over names
             _b.practitioner_id.label("with_id"),
             *(_b.state, _b.inform_patient, _b.patient_file_id, _b.case_id),
             _b.slot_id.label("on_slot_id"),
@@ -229,7 +229,7 @@ async def take(uow: UnitOfWork, message_id: UUID) -> About | None:
     if row is None:
         return None
     plain = {name: row[name] for name in _PLAIN}
-    contact = {name: row[f"contact_{name}"] for name in _c.keys()}  # noqa: SIM118
+    contact = {name: row[f"contact_{name}"] for name in _c.keys()}  # noqa: SIM118  columns, not a dict: it iterates over columns, keys() over names
     commune = places.commune(row["commune"])
     return About(
         **{

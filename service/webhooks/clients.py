@@ -101,7 +101,7 @@ async def sender(*, loopback: bool) -> AsyncIterator[Send]:
     """Give what sends messages, over connections that are kept as long as the block lasts."""
     transport = httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
     # The one private attribute: a test connects to this machine, and must not succeed.
-    transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001
+    transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001  httpx has no other door for a way to connect
         ssl_context=_tls(), network_backend=Guarded(loopback=loopback)
     )
     async with httpx.AsyncClient(

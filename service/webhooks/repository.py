@@ -515,7 +515,7 @@ async def deliveries(
 
 
 _REPEAT = text(
-    f"UPDATE webhook_deliveries SET {_AGAIN} WHERE id = ANY(cast(:ids AS uuid[]))"  # noqa: S608
+    f"UPDATE webhook_deliveries SET {_AGAIN} WHERE id = ANY(cast(:ids AS uuid[]))"  # noqa: S608  a constant of this module
     " RETURNING endpoint_id, subject_id"
 )
 

@@ -17,7 +17,7 @@ from service.serving import _OPTIONS, address, listen
 class _Server(uvicorn.Server):
     """Leaves signals to the test."""
 
-    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]
+    def capture_signals(self) -> contextlib.AbstractContextManager[None]:  # type: ignore[override]  # uvicorn's own is a generator
         return contextlib.nullcontext()
 
 

@@ -63,7 +63,7 @@ class Connection(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._since = self.loop.time()
-        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]
+        self.scope["connection"] = self  # type: ignore[typeddict-unknown-key]  # ours: uvicorn hands the scope on as it is
 
     def shutdown(self) -> None:
         """The server stops: answers under way are finished, those without an end are told."""
