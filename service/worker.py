@@ -80,7 +80,7 @@ def _every(seconds: float) -> _Pause:
 
 async def _number(database: Database, told: Iterable[asyncio.Event]) -> None:
     """Number new facts, and wake who makes something of them."""
-    while await stream.give_positions(database):
+    if await stream.give_positions(database):
         for event in told:
             event.set()
 
@@ -161,7 +161,8 @@ async def _do_jobs(app: procrastinate.App, context: Context) -> None:
         install_signal_handlers=False,
         concurrency=_JOBS_AT_ONCE,
         shutdown_graceful_timeout=10,
-        fetch_job_polling_interval=1,
+        # A job that waits for another of its endpoint is told to nobody when that one ends.
+        fetch_job_polling_interval=POLL_SECONDS,
         delete_jobs=procrastinate.jobs.DeleteJobCondition.SUCCESSFUL,
         **options,
     )

@@ -26,8 +26,12 @@ async def give_positions(database: Database) -> int:
 
     A position is given once all transactions before it have ended, and is never given again.
     """
-    async with database.unit_of_work() as uow:
-        return await repository.give_positions(uow, _BATCH) or 0
+    done, more = 0, True
+    while more:
+        async with database.unit_of_work() as uow:
+            some, more = await repository.give_positions(uow, _BATCH)
+        done += some
+    return done
 
 
 async def consume(database: Database, consumer: str, what: Consume) -> int:

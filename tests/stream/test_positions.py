@@ -17,7 +17,7 @@ from service.kernel.crypto import Keys, Vault
 from service.kernel.db import Database, UnitOfWork
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
-from service.stream import Fact
+from service.stream import Fact, repository
 from tests.conftest import DatabaseUrls
 
 
@@ -102,17 +102,16 @@ async def test_a_transaction_that_still_runs_holds_back_what_came_after(fresh: D
     assert [fact.subject_id for fact in await read_all(fresh)] == [late, early]
 
 
-async def test_a_large_transaction_stays_together(
-    fresh: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("service.stream.usecases._BATCH", 10)
+async def test_a_large_transaction_stays_together(fresh: Database) -> None:
     sizes = (3, 25, 1, 9, 11)
     for size in sizes:
         async with fresh.unit_of_work() as uow:
             for nth in range(size):
                 await tell(uow, new_id(), of=size, nth=nth)
-    rounds = []
-    while done := await stream.give_positions(fresh):
+    rounds, more = [], True
+    while more:
+        async with fresh.unit_of_work() as uow:
+            done, more = await repository.give_positions(uow, 10)
         rounds.append(done)
     assert sum(rounds) == sum(sizes)
     assert len(rounds) > 2  # in batches, cut between transactions only
