@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager, suppress
 from functools import cache
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpcore
 import httpx
@@ -29,6 +30,7 @@ from service.webhooks.domain.sending import (
 
 CONNECT_SECONDS, TOTAL_SECONDS = 3.0, 15.0
 _READ_BYTES, _READ_SECONDS = 4096, 1.0
+_BROKEN = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException)
 
 # Looking up a name cannot be given up: slow ones wait in threads of their own.
 _RESOLVERS = ThreadPoolExecutor(max_workers=64, thread_name_prefix="resolve")
@@ -99,50 +101,54 @@ def _tls() -> ssl.SSLContext:
 @asynccontextmanager
 async def sender(*, loopback: bool) -> AsyncIterator[Send]:
     """Give what sends messages, over connections that are kept as long as the block lasts."""
-    transport = httpx.AsyncHTTPTransport(verify=_tls(), trust_env=False)
-    # The one private attribute: a test connects to this machine, and must not succeed.
-    transport._pool = httpcore.AsyncConnectionPool(  # noqa: SLF001  httpx has no other door for a way to connect
-        ssl_context=_tls(), network_backend=Guarded(loopback=loopback)
-    )
-    async with httpx.AsyncClient(
-        transport=transport,
-        trust_env=False,
-        follow_redirects=False,
-        timeout=httpx.Timeout(TOTAL_SECONDS, connect=CONNECT_SECONDS),
-    ) as client:
+    backend = Guarded(loopback=loopback)
+    async with httpcore.AsyncConnectionPool(ssl_context=_tls(), network_backend=backend) as pool:
 
         async def send(url: str, headers: Mapping[str, str], body: bytes) -> Attempt:
             if url_faults(url, loopback=loopback):
                 return Attempt(failure=DeliveryFailure.URL_REFUSED)
             try:
                 async with asyncio.timeout(TOTAL_SECONDS):
-                    return await _post(client, url, headers, body)
+                    return await _post(pool, url, headers, body)
             except AddressRefused:
                 return Attempt(failure=DeliveryFailure.ADDRESS_REFUSED)
             except Unresolved:
                 return Attempt(failure=DeliveryFailure.UNRESOLVED)
-            except (TimeoutError, httpx.TimeoutException):
+            except (TimeoutError, httpcore.TimeoutException):
                 return Attempt(failure=DeliveryFailure.TIMEOUT)
-            except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError):
+            except (*_BROKEN, OSError, ValueError):
                 return Attempt(failure=DeliveryFailure.CONNECTION)
 
         yield send
 
 
 async def _post(
-    client: httpx.AsyncClient, url: str, headers: Mapping[str, str], body: bytes
+    pool: httpcore.AsyncConnectionPool, url: str, headers: Mapping[str, str], body: bytes
 ) -> Attempt:
-    async with client.stream("POST", url, headers=dict(headers), content=body) as answer:
+    parts = urlsplit(url)
+    path, query = parts.path or "/", f"?{parts.query}" if parts.query else ""
+    async with pool.stream(
+        "POST",
+        httpcore.URL(
+            scheme=parts.scheme, host=parts.hostname or "", port=parts.port, target=path + query
+        ),
+        headers=[("host", parts.netloc), ("accept", "*/*"), *headers.items()],
+        content=body,
+        extensions={"timeout": {"connect": CONNECT_SECONDS}},
+    ) as answer:
         # What it says beside its status is nothing to us; read to the end, the connection is kept.
-        with suppress(TimeoutError, httpx.HTTPError):
+        with suppress(*_BROKEN, TimeoutError):
             async with asyncio.timeout(_READ_SECONDS):
                 await _read(answer)
-        return answered(answer.status_code, answer.headers.get("retry-after"), clock.now())
+        wait = next(
+            (value for name, value in answer.headers if name.lower() == b"retry-after"), b""
+        )
+        return answered(answer.status, wait.decode("latin-1") or None, clock.now())
 
 
-async def _read(answer: httpx.Response) -> None:
+async def _read(answer: httpcore.Response) -> None:
     read = 0
-    async for part in answer.aiter_raw():
+    async for part in answer.aiter_stream():
         read += len(part)
         if read >= _READ_BYTES:
             return
