@@ -4,14 +4,17 @@
 """
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import structlog
 import uvicorn
+import uvloop
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -161,7 +164,15 @@ def work(settings: Settings) -> None:
     """`snp worker`: work until told to stop; what is under way is finished first (10 s at most)."""
     logs.configure(settings)
     asyncio.run(_ensure_fit(settings))
-    asyncio.run(_work(settings))
+    _give_way(settings.worker_nice)
+    uvloop.run(_work(settings))
+
+
+def _give_way(nice: int) -> None:
+    os.nice(nice)
+    if os.getsid(0) == os.getpid():  # Linux weighs sessions first, and processes within each
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(nice))
 
 
 async def _work(settings: Settings) -> None:

@@ -172,6 +172,11 @@ class Settings(BaseSettings):
         description="Let each server process work as `snp worker` does, as in the demo. Otherwise"
         " run at least one worker beside the servers.",
     )
+    worker_nice: Annotated[int, Field(ge=0, le=19)] = Field(
+        10,
+        description="How far `snp worker` gives way where processors are short, as `nice` does:"
+        " who books on the same machine comes first. Between containers, weigh those instead.",
+    )
     read_only: bool = Field(
         False, description="Refuse every change with 503, during a migration or a restore."
     )
@@ -213,6 +218,11 @@ class Settings(BaseSettings):
         False,
         description="Lets webhooks go to this machine, over plain http too: for tests and the"
         " demo, never beside other services.",
+    )
+    webhook_messages_per_second: Annotated[int, Field(ge=1)] = Field(
+        20,
+        description="An endpoint is sent no more: who comes back after days is not flooded, and"
+        " bookings come first. The busiest hour of a national day has 0.14 bookings a second.",
     )
     webhook_secret_grace_hours: Annotated[int, Field(ge=0, le=720)] = Field(
         24, description="So long the secret before the newest signs webhooks, too."

@@ -25,9 +25,12 @@ async def drain(context: procrastinate.JobContext, endpoint_id: str) -> None:
     """Send an endpoint what is due."""
     worker = context.additional_context["worker"]
     endpoint = UUID(endpoint_id)
+    pace = worker.settings.webhook_messages_per_second
     try:
         async with sender(loopback=worker.settings.webhook_loopback) as send:
-            more = await usecases.drain(worker.database, send, endpoint, seconds=_SECONDS)
+            more = await usecases.drain(
+                worker.database, send, endpoint, seconds=_SECONDS, a_second=pace
+            )
     except Exception as defect:  # noqa: BLE001  whatever it is, it is not tried again each second
         log.error("webhook.not_sent", endpoint=endpoint_id, error=type(defect).__name__)
         await usecases.let_rest(worker.database, endpoint, _PATIENCE)

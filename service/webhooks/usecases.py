@@ -357,24 +357,28 @@ async def drain(
     endpoint_id: UUID,
     *,
     seconds: float,
+    a_second: int,
     chance: Callable[[], float] = random.random,
 ) -> bool:
-    """Send an endpoint what is due, for some time; tell whether more is due.
+    """Send an endpoint what is due, for some time, not too fast; tell whether more is due.
 
     What is sent and not yet kept as sent, when a worker dies, is sent again.
     """
     loop = asyncio.get_running_loop()
-    end = loop.time() + seconds
+    free, end = loop.time() - 1, loop.time() + seconds
     while loop.time() < end:
-        post = await _collect(database, endpoint_id)
+        post = await _collect(database, endpoint_id, min(_AT_A_TIME, a_second))
         if post is None:
             return False
         attempts = await _send_all(send, post)
         await _keep(database, post.endpoint, attempts, chance)
+        # What a second allows may go at once after a pause; a backlog goes at its pace.
+        free = max(free, loop.time() - 1) + len(attempts) / a_second
+        await asyncio.sleep(max(0.0, free - loop.time()))
     return True
 
 
-async def _collect(database: Database, endpoint_id: UUID) -> _Post | None:
+async def _collect(database: Database, endpoint_id: UUID, limit: int) -> _Post | None:
     async with database.unit_of_work() as uow:
         endpoint = await repository.find(uow, endpoint_id)
         if endpoint is None or not endpoint.enabled or endpoint.rests:
@@ -382,7 +386,7 @@ async def _collect(database: Database, endpoint_id: UUID) -> _Post | None:
         if endpoint.listener is None:
             await _disable(uow, endpoint, DisabledReason.RIGHT_ENDED)
             return None
-        due = await repository.due(uow, endpoint_id, _AT_A_TIME)
+        due = await repository.due(uow, endpoint_id, limit)
         if not due:
             return None
         letters = await _letters(uow, endpoint, due)

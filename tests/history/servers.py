@@ -223,6 +223,7 @@ class Installation:
             "SNP_RPPS_CHECK": "format",
             "SNP_PREPARED_STATEMENTS": "true",
             "SNP_WEBHOOK_LOOPBACK": "true",
+            "SNP_WEBHOOK_MESSAGES_PER_SECOND": "1000",
             **settings,
         }
         return folder, values

@@ -94,10 +94,10 @@ async def fan(database: Database) -> None:
         pass
 
 
-async def drain(database: Database, endpoint: Body) -> None:
+async def drain(database: Database, endpoint: Body, *, a_second: int = 1000) -> None:
     """Do what a worker does for an endpoint: send what is due."""
     async with sender(loopback=True) as send:
-        await usecases.drain(database, send, UUID(endpoint["id"]), seconds=20)
+        await usecases.drain(database, send, UUID(endpoint["id"]), seconds=20, a_second=a_second)
 
 
 async def handed_on(broker: Broker) -> None:

@@ -1,5 +1,6 @@
 """Receivers that refuse, hang, redirect, ask to wait, go away for ever, or for days."""
 
+import asyncio
 from collections import defaultdict
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -44,6 +45,22 @@ async def test_a_redirect_is_a_failure_and_leads_nowhere(idle: Broker) -> None:
     assert (delivery["state"], delivery["last_status"]) == ("failed", 307)
     assert len(receiver.received) == 1
     assert elsewhere.received == []
+
+
+async def test_who_comes_back_is_not_flooded(idle: Broker) -> None:
+    world = await idle.world()
+    doctor, pharmacist = await world.doctor(), await world.pharmacist()
+    loop = asyncio.get_running_loop()
+    async with receiving() as receiver:
+        endpoint = await subscribed(doctor, receiver.url, events=BOOKED)
+        for slot in await slots_of(doctor, 12):
+            await booked(pharmacist, slot)
+        await fan(idle.database)
+        started = loop.time()
+        await drain(idle.database, endpoint, a_second=4)
+        took = loop.time() - started
+        assert len(receiver.received) == 12
+    assert took >= 1.9  # four at once after the pause, four with them, four a second later
 
 
 async def test_who_is_gone_is_told_nothing_more(idle: Broker) -> None:
