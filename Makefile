@@ -50,8 +50,9 @@ test-pgbouncer: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) $(READY_TO_FUZZ) ## The
 	  --ignore tests/operations/test_backup.py --ignore tests/operations/test_check.py \
 	  --ignore tests/journeys/test_operators.py
 
-bench: $(READY_TO_DEVELOP) ## Measure beside the floor of the stack (BASE=rev: beside a commit too)
+bench: $(READY_TO_DEVELOP) ## Measure beside the floor of the stack (BASE=rev: beside a commit only); then as telling does
 	@$(BIN)/python -m load_tests.bench $(if $(BASE),--base $(BASE))
+	@$(if $(BASE),,$(MAKE) --no-print-directory telling)
 
 telling: $(READY_TO_DEVELOP) ## Measure how soon the outside hears of a booking, and what that costs (SECONDS=60 ROUNDS=5)
 	@$(BIN)/python -m load_tests.telling $(if $(SECONDS),--seconds $(SECONDS)) \
