@@ -33,6 +33,7 @@ from service.webhooks.tasks import blueprint as webhook_tasks
 POLL_SECONDS = 0.1
 _OTHERS_SECONDS = 1.0  # so soon a consumer sees what another worker has numbered
 _STALLED_SECONDS = 30
+_FAILED_HOURS = 7 * 24
 _PATIENCE = 5.0  # after a failure: the database may be away
 _JOBS_AT_ONCE = 50
 
@@ -129,7 +130,7 @@ _upkeep = procrastinate.Blueprint()
 
 
 @_upkeep.periodic(cron="* * * * * */10")
-@_upkeep.task(queueing_lock="rescue", pass_context=True)
+@_upkeep.task(name="rescue", queueing_lock="rescue", pass_context=True)
 async def rescue(context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001  the library gives it
     """Give the jobs of workers that died to others."""
     manager = context.app.job_manager
@@ -139,6 +140,15 @@ async def rescue(context: procrastinate.JobContext, timestamp: int) -> None:  # 
             await manager.retry_job(job)
         except procrastinate.exceptions.UniqueViolation:  # the same one waits already
             await manager.finish_job(job, procrastinate.jobs.Status.FAILED, delete_job=True)
+
+
+@_upkeep.periodic(cron="47 * * * *")
+@_upkeep.task(name="forget", queueing_lock="forget", pass_context=True)
+async def forget(context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001  the library gives it
+    """Delete what is left of jobs that failed, a week later: others did what they were for."""
+    await context.app.job_manager.delete_old_jobs(
+        _FAILED_HOURS, include_failed=True, include_cancelled=True, include_aborted=True
+    )
 
 
 @asynccontextmanager

@@ -7,6 +7,7 @@ from itertools import count
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -17,7 +18,8 @@ from service.kernel.crypto import Keys, Vault
 from service.kernel.db import Database, UnitOfWork
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
-from service.stream import Fact, repository
+from service.stream import Fact, repository, usecases
+from service.stream.domain import Place
 from tests.conftest import DatabaseUrls
 
 
@@ -159,3 +161,22 @@ async def test_what_a_consumer_makes_is_kept_with_how_far_it_came(fresh: Databas
     assert kept == [1, 2]
     await number_all(fresh)
     assert [fact.data["nth"] for fact in await read_all(fresh)] == [0, 1, 2]
+
+
+async def test_who_missed_what_was_deleted_begins_anew(
+    fresh: Database, database_urls: DatabaseUrls
+) -> None:
+    async with fresh.unit_of_work() as uow:
+        for _ in range(5):
+            await tell(uow, new_id())
+    await number_all(fresh)
+    superuser = await asyncpg.connect(database_urls.superuser)
+    try:
+        await superuser.execute("DELETE FROM events WHERE position <= 3")
+    finally:
+        await superuser.close()
+    async with fresh.unit_of_work() as uow:
+        begun = [await usecases.start(uow, Place(position)) for position in range(7)]
+    whole = [start.complete for start in begun]
+    assert whole == [False, False, False, True, True, True, False]  # 6: of another database
+    assert {start.place for start in begun if not start.complete} == {Place(5)}

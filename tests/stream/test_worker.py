@@ -4,6 +4,8 @@ import asyncio
 import signal
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import asyncpg
 import httpx
@@ -14,6 +16,7 @@ from service.kernel.crypto import Keys
 from service.kernel.db import Database
 from service.kernel.settings import Settings
 from service.main import create_app
+from service.worker import application
 from tests.conftest import DatabaseUrls
 from tests.demo.processes import Snp, snp
 from tests.support import World, soon
@@ -97,3 +100,26 @@ async def test_a_worker_goes_on_when_its_connections_were_cut(
         slot = await doctor.publish(soon(2))
         await house.wait_for(slot["id"])
         assert worker.end(signal.SIGTERM) == 0
+
+
+_NEW = "INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('x', 'y') RETURNING id"
+
+
+async def test_jobs_that_failed_are_not_kept_for_ever(
+    database_urls: DatabaseUrls, make_settings: Callable[..., Settings]
+) -> None:
+    settings = make_settings(database_urls.app)
+    superuser = await asyncpg.connect(database_urls.superuser)
+    old, new = [await superuser.fetchval(_NEW) for _ in range(2)]
+    for state in ("doing", "failed"):
+        await superuser.execute(f"UPDATE procrastinate_jobs SET status = '{state}'")
+    await superuser.execute(
+        "UPDATE procrastinate_events SET at = at - interval '8 days' WHERE job_id = $1", old
+    )
+    async with application(settings).open_async() as app:
+        context: Any = SimpleNamespace(app=app)
+        await app.tasks["worker:forget"].func(context, timestamp=0)
+    left = {row["id"] for row in await superuser.fetch("SELECT id FROM procrastinate_jobs")}
+    await superuser.close()
+    assert new in left
+    assert old not in left
