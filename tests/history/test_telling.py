@@ -24,7 +24,7 @@ from tests.support import World
 from tests.webhooks.receivers import HANG, Answer, Received, receiving
 
 _LENGTH = seconds(10, share=1)
-_ENOUGH = 200  # bookings
+_ENOUGH = max(200, int(7 * _LENGTH))  # bookings; thousands in the long form
 _PATIENCE = 300 + 4 * _LENGTH  # until everything that waits was sent, on a busy machine
 _AGED = "UPDATE procrastinate_workers SET last_heartbeat = last_heartbeat - interval '1 hour'"
 _BEGUN = "SELECT EXISTS (SELECT FROM stream_cursors WHERE consumer = 'webhooks')"
