@@ -5,12 +5,13 @@
 learn from a fact. Nothing in a request waits for any of it.
 """
 
-from service.stream.domain import BEGINNING, Fact, Listener, Shown, View, views
+from service.stream.domain import BEGINNING, TYPES, Fact, Listener, Shown, View, views
 from service.stream.repository import find, last_position, positions_between, read_after
 from service.stream.usecases import Consume, consume, give_positions, keeping, measures
 
 __all__ = [
     "BEGINNING",
+    "TYPES",
     "Consume",
     "Fact",
     "Listener",

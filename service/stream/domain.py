@@ -30,19 +30,36 @@ class Shown(StrEnum):
 # Told instead of what is no longer kept: whoever hears it reads everything anew.
 RESET = "reset"
 
-# All types that somebody may be told.
-TYPES = frozenset(
-    {
-        *Shown,
-        *("slot.published", "slot.amended", "slot.released"),
-        *("hold.placed", "hold.released", "hold.expired"),
-        *("booking.created", "booking.rescheduled", "booking.cancelled", "booking.reported"),
-        *("call.opened", "call.amended", "call.assigned", "call.unassigned", "call.called_back"),
-        *("call.outcome_added", "call.outcome_removed", "call.closed", "call.voided"),
-        *("session.created", "session.amended", "session.ended"),
-        *("absence.declared", "absence.ended"),
-    }
-)
+# What somebody may be told, by its type.
+TYPES: Mapping[str, str] = {
+    "slot.published": "A slot that you see was published.",
+    "slot.amended": "A slot that you see was amended, or you see it from now on.",
+    Shown.SLOT_WITHDRAWN: "A slot was taken back, or you see it no more.",
+    Shown.SLOT_CHANGED: "The room of a slot that you see changed; by whom is not yours to know.",
+    "slot.released": "A slot that was not taken is for more people from now on.",
+    "hold.placed": "Your organization holds a seat.",
+    "hold.released": "Your organization gave a held seat back.",
+    "hold.expired": "A seat that your organization held was not used in time.",
+    "booking.created": "A patient was booked, by your organization or with your practitioner.",
+    "booking.rescheduled": "A booking was moved. Away from you: only `from_` is told.",
+    "booking.cancelled": "A booking was cancelled.",
+    "booking.reported": "What happened at an appointment was reported, or corrected.",
+    "call.opened": "Your centre opened a call.",
+    "call.amended": "A call was amended.",
+    "call.assigned": "Somebody took a call from the queue.",
+    "call.unassigned": "A call was given back to the queue.",
+    "call.called_back": "A call-back was tried.",
+    "call.outcome_added": "A call was given an outcome.",
+    "call.outcome_removed": "An outcome of a call was removed.",
+    "call.closed": "A call was closed.",
+    "call.voided": "A call was found to be none.",
+    "session.created": "A session was published.",
+    "session.amended": "A session was amended.",
+    "session.ended": "A session was ended.",
+    "absence.declared": "A practitioner is away.",
+    "absence.ended": "An absence was taken back.",
+    "webhook_endpoint.disabled": "An endpoint of your organization is told nothing more: see why.",
+}
 
 
 class EventTypesUnknown(Invalid):
@@ -109,9 +126,9 @@ class Place:
 def wanted(types: str | None) -> frozenset[str]:
     """Return the types that a filter names, all without one. Refuses with `event-types-unknown`."""
     if types is None:
-        return TYPES
+        return frozenset(TYPES)
     named = {name.strip() for name in types.split(",")}
-    if not named <= TYPES:
+    if not named <= TYPES.keys():
         there_are = f"There are: {', '.join(sorted(TYPES))}."
         raise EventTypesUnknown(FieldError("types", EventTypesUnknown.code, there_are))
     return frozenset(named)

@@ -63,7 +63,7 @@ class Stream:
     def __init__(self, actor: Actor, connection: Connection) -> None:
         self.actor = actor
         self.listener = Listener.of(actor)
-        self.types = TYPES
+        self.types = frozenset(TYPES)
         self.place = Place(BEGINNING)
         self.ended: str | None = None
         self._connection = connection

@@ -7,7 +7,6 @@ id is its `webhook-id`. Events: webhook_endpoint.created, .amended, .secret_rota
 .disabled.
 """
 
-from service.webhooks.domain import EVENTS
 from service.webhooks.usecases import fan_out, health, measures, sweep
 
-__all__ = ["EVENTS", "fan_out", "health", "measures", "sweep"]
+__all__ = ["fan_out", "health", "measures", "sweep"]

@@ -10,9 +10,9 @@ from service.kernel.errors import PreconditionFailed, PreconditionRequired
 from service.kernel.http.deps import LIMIT, Cursor, IdempotentOnce, IfMatch, Limit, Uow, tag
 from service.kernel.http.shapes import PageOut
 from service.kernel.paging import CursorInvalid, PageRequest
+from service.stream import TYPES
 from service.webhooks import usecases
 from service.webhooks.domain import (
-    EVENTS,
     DeliveryNotFound,
     DeliveryState,
     EndpointDisabled,
@@ -244,7 +244,7 @@ async def _receive(body: WebhookMessage) -> None:
     """What a receiver is sent; it answers 2xx within 15 seconds, 410 to be told nothing more."""
 
 
-for _type, _sentence in EVENTS.items():
+for _type, _sentence in TYPES.items():
     messages.add_api_route(
         _type,
         _receive,

@@ -9,8 +9,8 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from service.kernel.http.shapes import Answer, Body, Instant
+from service.stream import TYPES
 from service.webhooks.domain import (
-    EVENTS,
     Delivery,
     DeliveryState,
     DisabledReason,
@@ -28,7 +28,7 @@ _EXAMPLE: dict[str, Any] = {
 
 
 def _known(type_: str) -> str:
-    if type_ not in EVENTS:
+    if type_ not in TYPES:
         raise PydanticCustomError("event_type", "There is no event of this type.")
     return type_
 
@@ -40,7 +40,7 @@ _Url = Annotated[
         description="Where messages are sent: https, a public address, no redirect.",
     ),
 ]
-_Event = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": [*EVENTS]})]
+_Event = Annotated[str, AfterValidator(_known), Field(json_schema_extra={"enum": [*TYPES]})]
 _WANTED = "Types that are wanted; none named: all."
 _Description = Annotated[
     str | None, Field(max_length=200, description="What it is, in your own words; no patient.")
@@ -53,7 +53,7 @@ class WebhookEndpointIn(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [_EXAMPLE]})
 
     url: _Url
-    events: list[_Event] = Field([], max_length=len(EVENTS), description=_WANTED)
+    events: list[_Event] = Field([], max_length=len(TYPES), description=_WANTED)
     format: WebhookFormat = Field(
         WebhookFormat.STANDARD,
         description="`rs-sas-rdv`: bookings as the national message of an appointment; for"
@@ -73,7 +73,7 @@ class WebhookEndpointPatch(Body):
     model_config = ConfigDict(json_schema_extra={"examples": [{"enabled": True}]})
 
     url: _Url | None = None
-    events: list[_Event] = Field([], max_length=len(EVENTS), description=_WANTED)
+    events: list[_Event] = Field([], max_length=len(TYPES), description=_WANTED)
     description: _Description = None
     enabled: bool | None = Field(None, description="Enabled, it is sent what waits for it.")
 

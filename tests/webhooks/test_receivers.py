@@ -206,6 +206,9 @@ async def test_what_nothing_arrives_at_for_three_days_is_disabled_and_its_owner_
         await fan(idle.database)
         await drain(idle.database, told)
         [news] = other.received
+        page = await doctor.get("/v1/events", headers={"accept": "application/json"})
+        *_, last = page.json()["items"]
+        assert (last["type"], last["subject_id"]) == (news.json["type"], endpoint["id"])
     assert news.json["data"] == {
         "subject_id": endpoint["id"],
         "position": news.json["data"]["position"],

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import random
-import re
 import signal
 import subprocess
 import sys
@@ -24,7 +23,7 @@ from service.kernel.crypto import Keys
 from service.slots import standing
 from service.stream import tasks as stream_tasks
 from service.webhooks import repository, tasks, usecases
-from service.webhooks.domain import EVENTS, Reach
+from service.webhooks.domain import Reach
 from service.worker import working
 from tests.conftest import DatabaseUrls
 from tests.demo.processes import ROOT, environment
@@ -202,19 +201,6 @@ async def test_whoever_may_hear_of_a_fact_is_near_it(idle: Broker) -> None:
     assert near < len(facts) * len(endpoints) / 2
 
 
-async def test_an_event_of_every_kind_that_is_shown_is_in_the_list() -> None:
-    """Whoever writes a new event says here what it tells."""
-    rooms = {"slot", "hold", "booking", "call", "session", "absence"}
-    written = {
-        word
-        for path in (ROOT / "service").rglob("*.py")
-        for word in path.read_text(encoding="utf-8").split('"')[1::2]
-        if (found := re.fullmatch(r"([a-z]+)\.[a-z_]+", word)) and found[1] in rooms
-    }
-    assert written <= set(EVENTS)
-    assert len(written) > 20
-
-
 async def test_an_endpoint_that_was_deleted_leaves_nothing(idle: Broker) -> None:
     world = await idle.world()
     doctor, pharmacist = await world.doctor(), await world.pharmacist()
@@ -315,6 +301,6 @@ async def test_many_ask_for_the_same_job_at_once_and_there_is_one(
 
 def test_the_description_of_the_api_tells_of_every_message() -> None:
     document = json.loads(description())
-    assert set(document["webhooks"]) == set(EVENTS)
+    assert set(document["webhooks"]) == set(stream.TYPES)
     for path in document["webhooks"].values():
         assert set(path["post"]["responses"]) == {"204", "410", "default"}

@@ -10,44 +10,13 @@ from uuid import UUID
 from service.identity import REGULATION, Actor
 from service.kernel.errors import Conflict, FieldError, Invalid, NotFound
 from service.slots import Standing
-from service.stream import Fact, Listener, Shown, View, views
+from service.stream import TYPES, Fact, Listener, Shown, View, views
 
 MOST_ENDPOINTS = 20  # of those who keep them together
 LONGEST_REPLAY = timedelta(days=7)
 TEST = "webhook.test"
 
-# What there is to be told, by its type; `TEST` comes when asked for.
-EVENTS: Mapping[str, str] = {
-    "slot.published": "A slot that you see was published.",
-    "slot.amended": "A slot that you see was amended, or you see it from now on.",
-    "slot.withdrawn": "A slot was taken back, or you see it no more.",
-    Shown.SLOT_CHANGED: "The room of a slot that you see changed; by whom is not yours to know.",
-    "slot.released": "A slot that was not taken is for more people from now on.",
-    "hold.placed": "Your organization holds a seat.",
-    "hold.released": "Your organization gave a held seat back.",
-    "hold.expired": "A seat that your organization held was not used in time.",
-    "booking.created": "A patient was booked, by your organization or with your practitioner.",
-    "booking.rescheduled": "A booking was moved. Away from you: only `from_` is told.",
-    "booking.cancelled": "A booking was cancelled.",
-    "booking.reported": "What happened at an appointment was reported, or corrected.",
-    "call.opened": "Your centre opened a call.",
-    "call.amended": "A call was amended.",
-    "call.assigned": "Somebody took a call from the queue.",
-    "call.unassigned": "A call was given back to the queue.",
-    "call.called_back": "A call-back was tried.",
-    "call.outcome_added": "A call was given an outcome.",
-    "call.outcome_removed": "An outcome of a call was removed.",
-    "call.closed": "A call was closed.",
-    "call.voided": "A call was found to be none.",
-    "session.created": "A session was published.",
-    "session.amended": "A session was amended.",
-    "session.ended": "A session was ended.",
-    "session.not_extended": "A session could not publish its next slots.",
-    "absence.declared": "A practitioner is away.",
-    "absence.ended": "An absence was taken back.",
-    "webhook_endpoint.disabled": "An endpoint of your organization is told nothing more: see why.",
-}
-BOOKING_EVENTS = tuple(type_ for type_ in EVENTS if type_.startswith("booking."))
+BOOKING_EVENTS = tuple(type_ for type_ in TYPES if type_.startswith("booking."))
 
 
 class WebhookFormat(StrEnum):
@@ -151,7 +120,7 @@ class Endpoint:
 
     def wants(self, type_: str) -> bool:
         """Tell whether the filter lets a type through."""
-        return type_ in (self.events or EVENTS)
+        return type_ in (self.events or TYPES)
 
     def told(self, fact: Fact, slots: Mapping[UUID, Standing]) -> Iterator[View]:
         """Yield what is sent of a fact: what its holder may know now, and asked for."""
