@@ -234,7 +234,9 @@ async def replay_range(
         ids=lambda _: [endpoint_id],
         status=202,
     )
-    return WebhookReplayOut(endpoint_id=endpoint_id, from_=body.from_, to=body.to)
+    return WebhookReplayOut.model_validate(
+        {"endpoint_id": endpoint_id, "from": body.from_, "to": body.to}
+    )
 
 
 # --- the messages, as the description of the API tells of them ------------------------------------

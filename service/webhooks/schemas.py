@@ -153,7 +153,7 @@ class WebhookReplayOut(Answer):
     """What will be sent again; it shows among the deliveries."""
 
     endpoint_id: UUID
-    from_: datetime = Field(serialization_alias="from")
+    from_: datetime = Field(alias="from")
     to: datetime
 
 

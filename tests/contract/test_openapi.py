@@ -106,6 +106,17 @@ def test_schemas_have_names_that_a_program_can_use(document: dict[str, Any]) -> 
 # --- answers and refusals -------------------------------------------------------------------------
 
 
+def test_members_are_described_as_they_are_sent(document: dict[str, Any]) -> None:
+    """`from_` is Python's way round a keyword, nobody else's."""
+    members = {
+        (name, member)
+        for name, schema in document["components"]["schemas"].items()
+        for member in schema.get("properties", {})
+    }
+    assert len(members) > 500
+    assert not {(name, member) for name, member in members if member.endswith("_")}
+
+
 def test_refusals_are_problems_and_only_problems(document: dict[str, Any]) -> None:
     problem = {"application/problem+json": {"schema": {"$ref": f"{SCHEMAS}Problem"}}}
     for name, operation in operations(document).items():
