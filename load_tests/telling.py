@@ -37,9 +37,11 @@ from load_tests import driver, world
 from load_tests.bench import CONNECTIONS, RESULTS, Contestant, Row, bookings
 from load_tests.scenarios import day
 from load_tests.stack import Stack, commit, machine, running, stack, usage, working
+from service.kernel.settings import Settings
 
 LISTENERS = ("regulator", "osnp", "pharmacist")
 WAYS = ("no worker", "nobody to tell", "three endpoints")
+PER_SECOND = Settings.model_fields["webhook_messages_per_second"].default
 PACE = 48  # as many times faster than the day `make load` replays it
 _HOUR = day.BOOKINGS * max(day.HOURS["weekday"]) / sum(day.HOURS["weekday"])
 _PATIENCE = 600.0
@@ -320,7 +322,8 @@ def markdown(report: dict[str, Any]) -> str:
         (
             f"Meanwhile the worker used {cost['worker_cpu_share']} of a processor and sent"
             f" {cost['messages_a_second']} messages a second, of {cost['messages_due_a_second']}"
-            " that became due: an endpoint is sent 20 a second at most, the rest later. Server,"
+            f" that became due: an endpoint is sent {PER_SECOND} a second at most, the rest later."
+            " Server,"
             " worker, PostgreSQL, callers and receivers share the machine."
         ),
         "",

@@ -220,7 +220,7 @@ class Settings(BaseSettings):
         " demo, never beside other services.",
     )
     webhook_messages_per_second: Annotated[int, Field(ge=1)] = Field(
-        20,
+        10,
         description="An endpoint is sent no more: who comes back after days is not flooded, and"
         " bookings come first. The busiest hour of a national day has 0.14 bookings a second.",
     )
