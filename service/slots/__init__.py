@@ -29,9 +29,10 @@ from service.slots.domain import (
     inactive,
     visibility_warnings,
 )
+from service.slots.domain.free import Community, FreeAgenda, FreeSlot
 from service.slots.domain.release import ReleaseTo, Step, check_release, gives_back_before
 from service.slots.listings import Listings
-from service.slots.repository import count_open, left_behind, standing
+from service.slots.repository import FreeWanted, count_open, left_behind, standing
 from service.slots.schemas import (
     Extra,
     Ids,
@@ -52,6 +53,7 @@ from service.slots.usecases import (
     check_place,
     count_elsewhere_with,
     fill_up,
+    free_of,
     lock_emptied,
     lock_orphaned,
     lock_practitioner,
@@ -66,7 +68,11 @@ from service.slots.usecases import (
 __all__ = [
     "SEARCH_LONGEST",
     "Audience",
+    "Community",
     "Extra",
+    "FreeAgenda",
+    "FreeSlot",
+    "FreeWanted",
     "HoldExpired",
     "Ids",
     "Labels",
@@ -103,6 +109,7 @@ __all__ = [
     "count_elsewhere_with",
     "count_open",
     "fill_up",
+    "free_of",
     "gives_back_before",
     "inactive",
     "left_behind",

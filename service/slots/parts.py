@@ -15,6 +15,7 @@ from sqlalchemy import (
     and_,
     case,
     cast,
+    false,
     func,
     literal_column,
     or_,
@@ -61,6 +62,27 @@ CALLER = Viewer(
     regulates=flag("caller_regulates"),
     publishes=flag("caller_publishes"),
 )
+
+
+def platform(*, communities: bool) -> Viewer:
+    """The national platform: it asks for all regulation staff of its territories.
+
+    No house that a slot is narrowed to is theirs. With `communities` it stands, there, for the
+    members of every CPTS, too. Parameters: `caller`.
+    """
+    nothing: ColumnElement[Any] = literal_column("'{}'::uuid[]")
+    members = case((_s.territory == func.any(CALLER.territories), _s.cpts_ids), else_=nothing)
+    return Viewer(
+        territories=CALLER.territories,
+        organization_type=literal_column("NULL::text"),
+        organization_id=literal_column("NULL::uuid"),
+        cpts_ids=members if communities else nothing,
+        practitioner_ids=nothing,
+        books=true(),
+        is_professional=false(),
+        regulates=true(),
+        publishes=false(),
+    )
 
 
 def visible(viewer: Viewer = CALLER, *, own: bool = True) -> ColumnElement[bool]:

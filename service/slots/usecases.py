@@ -47,8 +47,9 @@ from service.slots.domain import (
     kept_holds,
     visible_since,
 )
+from service.slots.domain.free import FreeAgenda
 from service.slots.domain.release import COLUMNS, columns_of, steps_of
-from service.slots.repository import Search
+from service.slots.repository import FreeWanted, Search
 
 # --- publishing ---------------------------------------------------------------------------------
 
@@ -291,6 +292,18 @@ async def search(uow: UnitOfWork, actor: Actor, wanted: Search, page: PageReques
             str(slot["id"]),
         ],
     )
+
+
+async def free_of(uow: UnitOfWork, actor: Actor, wanted: FreeWanted) -> list[FreeAgenda]:
+    """Return what the national platform may send people to: open or walk-in, not yet started.
+
+    It sees what is published in its territories, by now, for the public, for all professionals
+    or for regulation; what only the members of a community see, where `communities` are asked for.
+    """
+    found = await repository.free(uow, actor, wanted)
+    if not found:
+        await ensure_live(uow, actor)
+    return found
 
 
 async def own(uow: UnitOfWork, actor: Actor, slot_ids: Sequence[UUID]) -> list[Slot]:

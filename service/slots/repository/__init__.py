@@ -7,6 +7,7 @@ from service.slots.repository.holding import (
     release_hold,
     take_turns,
 )
+from service.slots.repository.offering import FreeWanted, free
 from service.slots.repository.publishing import (
     amend,
     by_external_id,
@@ -33,6 +34,7 @@ from service.slots.repository.together import (
 )
 
 __all__ = [
+    "FreeWanted",
     "Search",
     "add_listings",
     "agenda",
@@ -47,6 +49,7 @@ __all__ = [
     "find",
     "find_hold",
     "find_with_grant",
+    "free",
     "insert_slots",
     "left_behind",
     "listed",

@@ -1,0 +1,62 @@
+"""What others are told of free slots who send people to them, but see nothing for themselves.
+
+The national platform asks for all regulation staff of its territories. Pure: no I/O, no clock.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Community:
+    """A CPTS whose members are admitted, with the FINESS that tells which it is."""
+
+    id: UUID
+    name: str
+    finess: str
+    phone: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FreeSlot:
+    """Room that somebody may be sent to: the labels that say so, and the communities of `CPTS`."""
+
+    id: UUID
+    starts_at: datetime
+    ends_at: datetime
+    modes: tuple[str, ...]
+    specialty: str | None
+    walk_in: bool
+    labels: tuple[str, ...]
+    communities: tuple[Community, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FreeAgenda:
+    """The free slots of one practitioner at one place, by start; instants in the place's zone.
+
+    `finess` and `siret` are those of the place's organization.
+    """
+
+    practitioner: Mapping[str, Any]
+    location: Mapping[str, Any]
+    finess: str | None
+    siret: str | None
+    zone: str
+    slots: tuple[FreeSlot, ...]
+
+
+def admitting(
+    labels: Sequence[str], *, narrowed: bool, communities: Collection[Community]
+) -> tuple[str, ...]:
+    """Return the labels that let the platform's people in, in the order of publication.
+
+    PRO and CPTS narrowed to some houses are not for them; CPTS needs a community to be told.
+    """
+    shut = {"PRO", "CPTS"} if narrowed else set()
+    if not communities:
+        shut.add("CPTS")
+    return tuple(label for label in labels if label not in shut)

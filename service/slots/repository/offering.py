@@ -1,0 +1,172 @@
+"""Free slots of named practitioners, as the national platform may see them: one statement."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from typing import Any
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import orjson
+from sqlalchemy import ColumnElement, Text, Uuid, case, cast, func, literal_column, or_, select
+from sqlalchemy.dialects.postgresql import aggregate_order_by
+
+from service.directory import parts as directory
+from service.identity import Actor, grant_is_live, grant_parameters
+from service.kernel.db import UnitOfWork
+from service.kernel.prepared import Prepared, Row
+from service.kernel.sql import bind, snp_now, texts
+from service.kernel.tables import Instant
+from service.slots import parts
+from service.slots.domain.free import Community, FreeAgenda, FreeSlot, admitting
+from service.slots.tables import slots
+
+_s, _p = slots.c, directory.practitioner.c
+
+
+@dataclass(frozen=True, slots=True)
+class FreeWanted:
+    """Whose free slots are asked for. Both bounds are inclusive; none: from now on, for ever.
+
+    `communities`: those that only a community's members see, too, with the communities.
+    """
+
+    rpps: Sequence[str] | None = None
+    slot_id: UUID | None = None
+    practitioner_id: UUID | None = None
+    location_id: UUID | None = None
+    from_: datetime | None = None
+    to: datetime | None = None
+    communities: bool = False
+
+    def values(self) -> dict[str, Any]:
+        """Return the parameters that are given."""
+        given = {
+            "rpps": None if self.rpps is None else list(self.rpps),
+            "slot_id": self.slot_id,
+            "practitioner_id": self.practitioner_id,
+            "location_id": self.location_id,
+            "from_": self.from_,
+            "to": self.to,
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+
+_CONDITIONS: Mapping[str, ColumnElement[bool]] = {
+    "rpps": _p.rpps == func.any(texts("rpps")),
+    "slot_id": _s.id == bind("slot_id", Uuid),
+    "practitioner_id": _s.practitioner_id == bind("practitioner_id", Uuid),
+    "location_id": _s.location_id == bind("location_id", Uuid),
+    "from_": _s.starts_at >= bind("from_", Instant),
+    "to": _s.starts_at <= bind("to", Instant),
+}
+
+
+def _communities() -> ColumnElement[Any]:
+    """The communities of a slot that can be told: a number of nine digits is what names them."""
+    o = directory.organization.c
+    told = func.json_build_object("id", o.id, "name", o.name, "finess", o.finess, "phone", o.phone)
+    found = (
+        select(func.json_agg(aggregate_order_by(told, o.id)))
+        .where(
+            o.id == func.any(_s.cpts_ids),
+            o.type == literal_column("'cpts'"),
+            o.finess.bool_op("~")(literal_column("'^[0-9]{9}$'")),
+        )
+        .correlate(slots)
+        .scalar_subquery()
+    )
+    return case((_s.cpts_ids != literal_column("'{}'::uuid[]"), found))
+
+
+@cache
+def _free(given: frozenset[str], communities: bool) -> Prepared:
+    """Build the statement for what is given, once."""
+    viewer = parts.platform(communities=communities)
+    narrowed = or_(
+        _s.organization_types != literal_column("'{}'::text[]"),
+        _s.organization_ids != literal_column("'{}'::uuid[]"),
+    )
+    members: list[Any] = [
+        *("id", _s.id, "starts_at", _s.starts_at, "ends_at", _s.ends_at, "modes", _s.modes),
+        *("specialty", _s.specialty, "walk_in", _s.walk_in, "narrowed", narrowed),
+        *("labels", parts.visibility_at(_s, snp_now())),
+        *(("communities", _communities()) if communities else ()),
+    ]
+    told = func.json_agg(aggregate_order_by(func.json_build_object(*members), _s.starts_at, _s.id))
+    # One row a practitioner and place: what is told of both is read once, not for each slot.
+    agenda = (
+        select(
+            _s.practitioner_id,
+            _s.location_id,
+            func.max(_s.zone).label("zone"),
+            cast(told, Text).label("slots"),
+        )
+        .select_from(slots.join(directory.practitioner, _p.id == _s.practitioner_id))
+        .where(
+            *(condition for name, condition in _CONDITIONS.items() if name in given),
+            _s.starts_at > snp_now(),
+            parts.visible(viewer, own=False),
+            parts.kept(),
+            or_(parts.seat_left(), _s.walk_in),
+            grant_is_live(),
+        )
+        .group_by(_s.practitioner_id, _s.location_id)
+        .subquery("agenda")
+    )
+    who = directory.looked_up(directory.practitioner, agenda.c.practitioner_id)
+    where = directory.looked_up(directory.location, agenda.c.location_id)
+    whose = directory.looked_up(directory.organization, where.c.organization_id)
+    return Prepared(
+        select(*agenda.c, *directory.card_columns(who, where), whose.c.finess, whose.c.siret)
+        .select_from(
+            agenda.join(who, literal_column("true"))
+            .join(where, literal_column("true"))
+            .join(whose, literal_column("true"))
+        )
+        .order_by(who.c.rpps, agenda.c.location_id)
+    )
+
+
+async def free(uow: UnitOfWork, actor: Actor, wanted: FreeWanted) -> list[FreeAgenda]:
+    """Return what is wanted, by practitioner and place; places without a free slot are left out."""
+    values = wanted.values()
+    statement = _free(frozenset(values), wanted.communities)
+    asked = {**parts.caller(actor), **grant_parameters(actor), **values}
+    agendas = (_agenda(row) for row in await uow.fetch(statement, asked))
+    return [agenda for agenda in agendas if agenda.slots]
+
+
+def _agenda(row: Row) -> FreeAgenda:
+    practitioner = directory.practitioner_card(row)
+    assert practitioner is not None  # noqa: S101  joined by their number
+    zone = ZoneInfo(row["zone"])
+    return FreeAgenda(
+        practitioner=practitioner,
+        location=directory.location_card(row),
+        finess=row["finess"],
+        siret=row["siret"],
+        zone=row["zone"],
+        slots=tuple(_seen(orjson.loads(row["slots"]), zone)),
+    )
+
+
+def _seen(told: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> Iterator[FreeSlot]:
+    for slot in told:
+        communities = tuple(
+            Community(UUID(c["id"]), c["name"], c["finess"], c["phone"])
+            for c in slot.get("communities") or ()
+        )
+        labels = admitting(slot["labels"], narrowed=slot["narrowed"], communities=communities)
+        if labels:
+            yield FreeSlot(
+                id=UUID(slot["id"]),
+                starts_at=datetime.fromisoformat(slot["starts_at"]).astimezone(zone),
+                ends_at=datetime.fromisoformat(slot["ends_at"]).astimezone(zone),
+                modes=tuple(slot["modes"]),
+                specialty=slot["specialty"],
+                walk_in=slot["walk_in"],
+                labels=labels,
+                communities=communities if "CPTS" in labels else (),
+            )
