@@ -26,6 +26,9 @@ from service.calls.router import router as calls
 from service.directory import reference
 from service.directory.router import router as directory
 from service.directory.router.code_lists import router as code_lists
+from service.fhir.http import outcome
+from service.fhir.router import capability
+from service.fhir.router import router as fhir
 from service.grants.router import router as grants
 from service.identity import Tokens
 from service.identity.http import Authenticators
@@ -169,7 +172,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             certificate_header=settings.certificate_header,
         )
     app.add_middleware(Observe, max_body_bytes=settings.max_body_bytes, metrics=app.state.metrics)
-    problems.install(app)
+    problems.install(app, {"/fhir/": outcome})
     # Routes are looked at one after the other: first what is asked while a caller is on the line.
     for router in (
         bookings,
@@ -199,6 +202,8 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         metrics.router,
         docs.router,
         pages.router,
+        fhir,
+        capability,
     ):
         app.include_router(router)
     app.webhooks.include_router(webhook_messages)

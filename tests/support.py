@@ -304,6 +304,12 @@ def problem(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
     return body
 
 
+def code_of(refusal: dict[str, Any]) -> object:
+    """Return the code of a refusal, which the national interface tells in a form of its own."""
+    issues = refusal.get("issue")
+    return issues[0]["details"]["coding"][0]["code"] if issues else refusal.get("code")
+
+
 def patient(**members: Any) -> dict[str, Any]:
     """A patient file, of a person nobody else in the tests is."""
     unique = new_id().hex

@@ -157,6 +157,11 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "analytics.referrals": FIGURES,
     "analytics.callbacks": FIGURES,
     "analytics.cpts_indicators": FIGURES,
+    "fhir.search_slots": frozenset({Role.SAS_PLATFORM}),
+    "fhir.read_slot": frozenset({Role.SAS_PLATFORM}),
+    "fhir.read_schedule": frozenset({Role.SAS_PLATFORM}),
+    "fhir.read_practitioner": frozenset({Role.SAS_PLATFORM}),
+    "fhir.read_practitioner_role": frozenset({Role.SAS_PLATFORM}),
     "audit.list": frozenset({Role.MANAGER, Role.ADMIN}),
 }
 

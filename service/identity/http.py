@@ -3,9 +3,9 @@
 Order of answers: 401, 429, 403, 413/415/400, then the body's own rules.
 """
 
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import structlog
 from fastapi import Depends, Request, Response
@@ -48,7 +48,7 @@ __all__ = ["Authenticators", "CurrentActor", "Guarded", "refusals"]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 # Operations whose one statement carries `grant_is_live` itself: no look-up before it.
-CHECKED_IN_STATEMENT = frozenset({"bookings.book", "slots.search"})
+CHECKED_IN_STATEMENT = frozenset({"bookings.book", "slots.search", "fhir.search_slots"})
 
 # Operations that read although they are POST: what they ask for must not stand in a URL.
 READS_BY_POST = frozenset({"patients.search", "patients.break_glass"})
@@ -64,7 +64,14 @@ class UnknownParameter(Invalid):
 
 
 class Guarded(APIRoute):
-    """A route behind the doorman. Its operation id is the permission it needs."""
+    """A route behind the doorman. Its operation id is the permission it needs.
+
+    Bodies come as one of `media_types`; a query parameter of another name is refused, or passed
+    over where a face must.
+    """
+
+    media_types: ClassVar[Collection[str]] = _JSON_TYPES
+    passes_over_unknown: ClassVar[bool] = False
 
     def get_route_handler(self) -> Handler:
         """Wrap FastAPI's handler: who, may they, readable at all; one fresh try when crossed."""
@@ -86,8 +93,8 @@ class Guarded(APIRoute):
                 raise RoleLacksOperation
             if changes and request.app.state.settings.read_only:
                 raise ReadOnly
-            _check_media_type(request)
-            if request.scope["query_string"]:
+            _check_media_type(request, self.media_types)
+            if request.scope["query_string"] and not self.passes_over_unknown:
                 _check_query(request, known)
             try:
                 return await handle(request)
@@ -154,12 +161,12 @@ def _certificate(request: Request) -> Certificate | None:
     return authenticators.certificate(request.headers)
 
 
-def _check_media_type(request: Request) -> None:
+def _check_media_type(request: Request, media_types: Collection[str]) -> None:
     length = request.headers.get("content-length", "0")
     if length in {"", "0"} and "transfer-encoding" not in request.headers:
         return
     media = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media not in _JSON_TYPES:
+    if media not in media_types:
         raise UnsupportedMediaType
 
 

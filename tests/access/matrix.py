@@ -51,7 +51,10 @@ GIVE = "man adm doctor"
 SUBSCRIBE, SUBSCRIBED = "reg pro doc man adm", "reg.own pro.own doc.own man.own adm.own"
 ALL = "reg pro doc man ana sas adm"
 # A calendar is opened by the secret in its address (tests/calendar).
-NO_TOKEN_NEEDED = frozenset({"identity.token", "health.live", "health.ready", "calendar.feed"})
+# What the national interface can is told to everybody (tests/fhir).
+NO_TOKEN_NEEDED = frozenset(
+    {"identity.token", "health.live", "health.ready", "calendar.feed", "fhir.metadata"}
+)
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ class Row:
     others: int = 404
     listed: str | None = None
     path: Mapping[str, str] = field(default_factory=dict)
-    query: Mapping[str, str] = field(default_factory=dict)
+    query: Mapping[str, str | list[str]] = field(default_factory=dict)
     body: Any = None
 
     @property
@@ -86,6 +89,7 @@ BOOKING, CALL = {"booking_id": "{booking}"}, {"call_id": "{call}"}
 ENDPOINT = {"endpoint_id": "{endpoint}"}
 PRACTITIONER, SESSION = {"practitioner_id": "{practitioner}"}, {"session_id": "{session}"}
 REGULATION = "reg.own reg.near"
+PLATFORM = "sas.own sas.near"
 MEMBERS = "pro.own doc.own"  # the two sides of the booking
 HOLDERS = f"{REGULATION} man.own man.near adm.own adm.near"
 YEAR = {"territory": "{territory}", "from": "2022-01-01", "to": "2023-01-01"}
@@ -304,6 +308,18 @@ MATRIX = (
         "calendar.revoke_token", "doc", "doc.own", (204,), 403,
         path={**PRACTITIONER, "token_id": "{calendar_token}"},
     ),
+    # --- the national interface: what is published in the territories of the platform ------------
+    Row(
+        "fhir.search_slots", "sas", PLATFORM, listed="{slot}",
+        query={
+            "schedule.actor:Practitioner.identifier": "8{rpps}", "status": "free",
+            "start": ["ge{starts_at}", "le{ends_at}"],
+        },
+    ),
+    Row("fhir.read_slot", "sas", PLATFORM, path=SLOT),
+    Row("fhir.read_practitioner", "sas", PLATFORM, path=PRACTITIONER),
+    Row("fhir.read_schedule", "sas", PLATFORM, path={"schedule_id": "{rpps}.{location}"}),
+    Row("fhir.read_practitioner_role", "sas", PLATFORM, path={"role_id": "{rpps}.{location}"}),
     # --- webhooks: each role's own endpoint, kept by colleagues in the same role ------------------
     Row(
         "webhooks.create", SUBSCRIBE, found=(422,), body={"url": "http://10.0.0.1/"},

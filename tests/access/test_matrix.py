@@ -24,7 +24,7 @@ from tests.access.matrix import MATRIX, NO_TOKEN_NEEDED, Row
 from tests.conftest import DatabaseUrls, address
 from tests.demo.processes import snp
 from tests.identity.proofs import PROXY, Proofs, proofs
-from tests.support import World
+from tests.support import World, code_of
 from tests.wire import Answer, Wire
 
 T = TypeVar("T")
@@ -173,11 +173,11 @@ class Asking:
 
     async def by(self, standing: Standing, things: Mapping[str, str]) -> Answer:
         """Send it."""
-        query: dict[str, str] = _filled(self.row.query, things)
+        query: dict[str, Any] = _filled(self.row.query, things)
         if self.row.listed and "limit" in self.operation.parameters:
             query["limit"] = "200"
         body = b"" if self.row.body is None else json.dumps(_filled(self.row.body, things)).encode()
-        path = f"{self.at(things)}?{urlencode(query)}" if query else self.at(things)
+        path = f"{self.at(things)}?{urlencode(query, doseq=True)}" if query else self.at(things)
         headers = f'{standing.headers}If-Match: "999"\r\n'
         return await self.lines.ask(self.operation.method, path, headers, body)
 
@@ -379,7 +379,7 @@ async def test_a_stranger_reaches_nothing(
     async def knock(asking: Asking, who: str) -> str:
         by, of = knocks[who], asking.operation
         answer = await by.lines.ask(of.method, asking.at(house.things), by.headers)
-        told = (answer.status, answer.json.get("code"))
+        told = (answer.status, code_of(answer.json))
         right = told == (401, by.code) and "www-authenticate" in answer.headers
         return "" if right else f"{asking.row.operation} {who}: {told}"
 
@@ -395,7 +395,7 @@ async def test_a_right_that_ended_is_gone_at_the_next_request(
 
     async def knock(asking: Asking, how: str, standing: Standing) -> str:
         answer = await asking.by(standing, house.things)
-        told = (answer.status, answer.json.get("code"))
+        told = (answer.status, code_of(answer.json))
         code = "grant-ended" if standing.caller.token else "certificate-refused"
         right = told == (401, code)
         who = f"{standing.caller.role} with {standing.proof}, {how}"

@@ -14,7 +14,7 @@ from service.kernel.http.problems import Problem
 from service.kernel.http.shapes import Answer, Body
 
 ROOT = Path(__file__).parents[2]
-OPEN = {"identity.token", "health.live", "health.ready", "calendar.feed"}
+OPEN = {"identity.token", "health.live", "health.ready", "calendar.feed", "fhir.metadata"}
 SCHEMAS = "#/components/schemas/"
 
 
@@ -119,12 +119,14 @@ def test_members_are_described_as_they_are_sent(document: dict[str, Any]) -> Non
 
 def test_refusals_are_problems_and_only_problems(document: dict[str, Any]) -> None:
     problem = {"application/problem+json": {"schema": {"$ref": f"{SCHEMAS}Problem"}}}
+    outcome = {"application/fhir+json": {"schema": {"$ref": f"{SCHEMAS}OperationOutcome"}}}
     for name, operation in operations(document).items():
         if name in OPEN:
             continue
         refused = {s: r for s, r in operation["responses"].items() if s[0] not in "23"}
-        assert {"401", "403", "422", "503", "default"} <= set(refused), name
-        assert all(r["content"] == problem for r in refused.values()), name
+        form, broken = (outcome, "400") if name.startswith("fhir.") else (problem, "422")
+        assert {"401", "403", broken, "503", "default"} <= set(refused), name
+        assert all(r["content"] == form for r in refused.values()), name
         assert ("413" in refused) == ("requestBody" in operation), name
         assert "Retry-After" in refused["503"]["headers"], name
     assert set(Problem.model_fields) == set(

@@ -76,6 +76,7 @@ TAGS = (
     ("audit", "Who saw and changed what."),
     ("analytics", "Figures computed from the rows."),
     ("webhooks", "Who is told by webhook, and what they are sent."),
+    ("fhir", "The national SAS interface (FHIR R4): refusals are an OperationOutcome."),
     ("operations", "Health."),
 )
 
@@ -174,7 +175,7 @@ def _describe_refusals(operation: dict[str, Any]) -> None:
         if status in _RETRIED:
             response["headers"] = _RETRY_AFTER
     if "security" in operation:
-        responses["default"] = _FAULT
+        responses.setdefault("default", _FAULT)
 
 
 def _describe_headers(operation: dict[str, Any], schemas: dict[str, Any]) -> None:

@@ -22,7 +22,7 @@ from service.kernel.ids import new_id
 
 _REQUEST_ID = re.compile(r"^[\x21-\x7e]{1,64}$")
 
-_DATA = ("/v1", "/oauth")
+_DATA = ("/v1", "/oauth", "/fhir")
 _KEPT_NOWHERE, _ASKED_AGAIN = (b"cache-control", b"no-store"), (b"cache-control", b"no-cache")
 _SAFE = (
     (b"x-content-type-options", b"nosniff"),

@@ -1,6 +1,9 @@
-"""Refusals as RFC 9457 `application/problem+json`. The only place where a family has a status."""
+"""Refusals as RFC 9457 `application/problem+json`. The only place where a family has a status.
 
-from collections.abc import Mapping
+A face may write them in its own form: `install` is told which, by the beginning of the path.
+"""
+
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -42,6 +45,9 @@ _FRAMEWORK: dict[int, type[DomainError]] = {
     413: errors.BodyTooLarge,
     415: errors.UnsupportedMediaType,
 }
+
+# Makes content and media type of a problem's members.
+Form = Callable[[Mapping[str, Any]], tuple[bytes, str]]
 
 log = structlog.get_logger()
 
@@ -113,12 +119,23 @@ def problem(
         ]
     body["request_id"] = request.scope.get("request_id")
     body.update(extra or {})
+    content, media_type = _form(request)(body)
     return Response(
-        orjson.dumps(body, default=str),
+        content,
         status_code=status,
-        media_type="application/problem+json",
+        media_type=media_type,
         headers={"Cache-Control": "no-store", **(headers or {})},
     )
+
+
+def _form(request: Request) -> Form:
+    forms: Mapping[str, Form] = request.app.state.problem_forms
+    path = f"{request.scope['path']}/"
+    return next((form for start, form in forms.items() if path.startswith(start)), _as_problem)
+
+
+def _as_problem(body: Mapping[str, Any]) -> tuple[bytes, str]:
+    return orjson.dumps(body, default=str), "application/problem+json"
 
 
 def render(request: Request, refusal: DomainError) -> Response:
@@ -165,8 +182,9 @@ def _validation(error: RequestValidationError) -> DomainError:
     return Invalid(*(FieldError(*wrong) for wrong in told))
 
 
-def install(app: FastAPI) -> None:
-    """Answer every error of the application as a problem."""
+def install(app: FastAPI, forms: Mapping[str, Form]) -> None:
+    """Answer every error of the application as a problem, below some paths in a form of theirs."""
+    app.state.problem_forms = forms
 
     async def refused(request: Request, refusal: Exception) -> Response:
         assert isinstance(refusal, DomainError)  # noqa: S101  narrows for the type checker

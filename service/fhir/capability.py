@@ -1,0 +1,61 @@
+"""What this interface can, as a CapabilityStatement of an instance."""
+
+from importlib.metadata import version
+from typing import Any
+
+from service.fhir import codes, query
+
+# When what it says last changed.
+_DATE = "2026-11-22"
+_READ, _SEARCH = {"code": "read"}, {"code": "search-type"}
+
+
+def statement(base: str) -> dict[str, Any]:
+    """Say what can be asked for at an address."""
+    return {
+        "resourceType": "CapabilityStatement",
+        "status": "active",
+        "date": _DATE,
+        "kind": "instance",
+        "instantiates": [codes.INDIVIDUALS, codes.COMMUNITIES],
+        "software": {"name": "SNP broker", "version": version("snp-broker")},
+        "implementation": {"description": "SNP broker", "url": f"{base}/fhir"},
+        "fhirVersion": codes.FHIR_VERSION,
+        "format": ["application/fhir+json", "json"],
+        "implementationGuide": [codes.GUIDE],
+        "rest": [
+            {
+                "mode": "server",
+                "resource": [
+                    {
+                        "type": "Slot",
+                        "supportedProfile": [codes.SLOT, codes.CPTS_SLOT],
+                        "interaction": [_READ, _SEARCH],
+                        "searchInclude": [
+                            "Slot:schedule",
+                            "Schedule:actor",
+                            "Slot:service-type-reference",
+                            "HealthcareService:organization",
+                        ],
+                        "searchParam": [
+                            {
+                                "name": query.START,
+                                "definition": codes.SLOT_START,
+                                "type": "date",
+                            },
+                            {"name": query.STATUS, "type": "token"},
+                            {"name": query.IDENTIFIER, "type": "token"},
+                        ],
+                    },
+                    *(
+                        {"type": name, "profile": profile, "interaction": [_READ]}
+                        for name, profile in (
+                            ("Schedule", codes.SCHEDULE),
+                            ("Practitioner", codes.PRACTITIONER),
+                            ("PractitionerRole", codes.PRACTITIONER_ROLE),
+                        )
+                    ),
+                ],
+            }
+        ],
+    }

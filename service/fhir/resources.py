@@ -1,0 +1,263 @@
+"""What is found, as resources of the guide. Pure: plain dicts, never an empty or a null member.
+
+Each resource bears one profile. A `Schedule` and its `PractitionerRole` are of one practitioner at
+one place: their id says whose and where.
+"""
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from service.directory import reference
+from service.fhir import codes
+from service.slots import Community, FreeAgenda, FreeSlot
+
+Resource = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """Writes resources of the service at an address, for individuals or for communities."""
+
+    base: str
+    communities: bool = False
+
+    def bundle(self, agendas: Sequence[FreeAgenda], *, bundle_id: str, self_link: str) -> Resource:
+        """Write the answer to a search: each resource once, and only what a slot refers to."""
+        shown = [agenda for agenda in agendas if address(agenda.location)]
+        entries = [
+            self._entry(self.slot(agenda, slot), "match")
+            for agenda in shown
+            for slot in agenda.slots
+        ]
+        # A bundle of communities without a slot is not one by its profile.
+        profile = codes.CPTS_BUNDLE if self.communities and entries else codes.BUNDLE
+        included = {
+            (resource["resourceType"], resource["id"]): resource
+            for agenda in shown
+            for resource in self._included(agenda)
+        }
+        total = len(entries)
+        entries += [self._entry(resource, "include") for resource in included.values()]
+        return {
+            "resourceType": "Bundle",
+            "id": bundle_id,
+            "meta": _meta(profile),
+            "type": "searchset",
+            "total": total,
+            "link": [{"relation": "self", "url": self_link}],
+            **({"entry": entries} if entries else {}),
+        }
+
+    def _entry(self, resource: Resource, mode: str) -> Resource:
+        return {
+            "fullUrl": f"{self.base}/fhir/{resource['resourceType']}/{resource['id']}",
+            "resource": resource,
+            "search": {"mode": mode},
+        }
+
+    def _included(self, agenda: FreeAgenda) -> Iterator[Resource]:
+        yield schedule(agenda)
+        yield practitioner(agenda)
+        yield self.practitioner_role(agenda)
+        for slot in agenda.slots:
+            for community in slot.communities:
+                yield healthcare_service(community)
+                yield organization(community)
+
+    def slot(self, agenda: FreeAgenda, slot: FreeSlot) -> Resource:
+        """Write a slot; `comment` is where its agenda is opened, to be given an `origin`."""
+        specialty = _specialty(slot.specialty or agenda.practitioner["specialty"])
+        return {
+            "resourceType": "Slot",
+            "id": str(slot.id),
+            "meta": {
+                **_meta(codes.CPTS_SLOT if self.communities else codes.SLOT),
+                "security": [_coding(codes.VISIBILITY, label) for label in slot.labels],
+            },
+            "serviceType": [
+                *(_concept(codes.MODE, mode) for mode in slot.modes),
+                *map(_of_community, slot.communities),
+            ],
+            **({"specialty": [_concept(codes.SPECIALTY, specialty)]} if specialty else {}),
+            "appointmentType": _concept(
+                codes.APPOINTMENT_TYPE, codes.WALK_IN if slot.walk_in else codes.ROUTINE
+            ),
+            "schedule": {"reference": f"Schedule/{agenda_id(agenda)}"},
+            "status": "free",
+            "start": instant(slot.starts_at),
+            "end": instant(slot.ends_at),
+            "comment": f"{self.base}/agenda?slot={slot.id}",
+        }
+
+    def practitioner_role(self, agenda: FreeAgenda) -> Resource:
+        """Write a practitioner at a place: the place within it, its structure by its number."""
+        place = agenda.location
+        structure = structure_id(agenda.finess, agenda.siret)
+        return {
+            "resourceType": "PractitionerRole",
+            "id": agenda_id(agenda),
+            "meta": _meta(codes.PRACTITIONER_ROLE),
+            "contained": [self._location(place)],
+            "practitioner": {"reference": f"Practitioner/{agenda.practitioner['id']}"},
+            **(
+                {
+                    "organization": {
+                        "identifier": {
+                            "type": _concept(codes.IDENTIFIER_TYPE, "IDNST"),
+                            "system": codes.STRUCTURE_ID,
+                            "value": structure,
+                        }
+                    }
+                }
+                if structure
+                else {}
+            ),
+            "location": [{"reference": f"#{place['id']}"}],
+            **_phone(place["phone"]),
+        }
+
+    def _location(self, place: Mapping[str, Any]) -> Resource:
+        return {
+            "resourceType": "Location",
+            "id": str(place["id"]),
+            "meta": _meta(codes.LOCATION),
+            "identifier": [
+                {
+                    "type": _concept(codes.LOCATION_IDENTIFIER_TYPE, "INTRN"),
+                    "system": f"{self.base}/v1/locations",
+                    "value": str(place["id"]),
+                }
+            ],
+            "name": place["name"],
+            "address": address(place),
+            "position": {"longitude": place["longitude"], "latitude": place["latitude"]},
+        }
+
+
+def agenda_id(agenda: FreeAgenda) -> str:
+    """Return the id of a Schedule, and of its PractitionerRole: `<RPPS>.<location id>`."""
+    return f"{agenda.practitioner['rpps']}.{agenda.location['id']}"
+
+
+def schedule(agenda: FreeAgenda) -> Resource:
+    """Write the agenda of one practitioner at one place."""
+    return {
+        "resourceType": "Schedule",
+        "id": agenda_id(agenda),
+        "meta": _meta(codes.SCHEDULE),
+        "actor": [
+            {"reference": f"Practitioner/{agenda.practitioner['id']}"},
+            {"reference": f"PractitionerRole/{agenda_id(agenda)}"},
+        ],
+    }
+
+
+def practitioner(agenda: FreeAgenda) -> Resource:
+    """Write a practitioner."""
+    person = agenda.practitioner
+    return {
+        "resourceType": "Practitioner",
+        "id": str(person["id"]),
+        "meta": _meta(codes.PRACTITIONER),
+        "identifier": [
+            {
+                "type": _concept(codes.IDENTIFIER_TYPE, "IDNPS"),
+                "system": codes.PRACTITIONER_ID,
+                "value": f"8{person['rpps']}",
+            }
+        ],
+        "name": [{"family": person["family_name"], "given": [person["given_name"]]}],
+    }
+
+
+def healthcare_service(community: Community) -> Resource:
+    """Write what a slot refers to a community by."""
+    return {
+        "resourceType": "HealthcareService",
+        "id": str(community.id),
+        "meta": _meta(codes.CPTS_SERVICE),
+        "providedBy": {"reference": f"Organization/{community.id}"},
+    }
+
+
+def organization(community: Community) -> Resource:
+    """Write a community; the type of its number as both versions of the guide want it."""
+    return {
+        "resourceType": "Organization",
+        "id": str(community.id),
+        "meta": _meta(codes.CPTS_ORGANIZATION),
+        "identifier": [
+            {
+                "type": {
+                    "coding": [
+                        _coding(codes.LOCATION_IDENTIFIER_TYPE, "IDNST"),
+                        _coding(codes.IDENTIFIER_TYPE_1_2, "IDNST"),
+                    ]
+                },
+                "system": codes.STRUCTURE_ID,
+                "value": structure_id(community.finess, None),
+            }
+        ],
+        "name": community.name,
+        **_phone(community.phone),
+    }
+
+
+def structure_id(finess: str | None, siret: str | None) -> str | None:
+    """Return the national number of a structure, with the prefix that tells its kind."""
+    if finess:
+        return f"1{finess}"
+    return f"3{siret}" if siret else None
+
+
+def address(place: Mapping[str, Any]) -> Resource | None:
+    """Write where a place is; None, if the national table does not know its commune.
+
+    The guide wants a line and a postal code: for want of them, the place's name and the commune's
+    first postal code.
+    """
+    commune = reference.commune(place["commune"])
+    if commune is None:
+        return None
+    line = " ".join((place["address"] or "").split()) or place["name"]
+    postal_code = place["postal_code"] or next(iter(commune.postal_codes), None)
+    if postal_code is None:
+        return None
+    return {"line": [line], "city": commune.name, "postalCode": postal_code}
+
+
+def _specialty(code: str | None) -> str | None:
+    """Return a code of TRE_R38; our own list (JDV_J239) has professions without one, too."""
+    return code if code and re.fullmatch(r"S(M|I|P|CD)[0-9]{2}", code) else None
+
+
+def instant(value: datetime) -> str:
+    """Write an instant with its milliseconds and the offset of its zone."""
+    return value.isoformat(timespec="milliseconds")
+
+
+def _of_community(community: Community) -> Resource:
+    service = {"reference": f"HealthcareService/{community.id}"}
+    return {
+        "extension": [{"url": codes.SERVICE_TYPE, "valueReference": service}],
+        **_concept(codes.STRUCTURE_CATEGORY, codes.CPTS),
+    }
+
+
+def _phone(number: str | None) -> Resource:
+    return {"telecom": [{"system": "phone", "value": number}]} if number else {}
+
+
+def _meta(profile: str) -> Resource:
+    return {"profile": [profile]}
+
+
+def _coding(system: str, code: str) -> Resource:
+    return {"system": system, "code": code}
+
+
+def _concept(system: str, code: str) -> Resource:
+    return {"coding": [_coding(system, code)]}

@@ -1,0 +1,133 @@
+"""Every failure below /fhir is an OperationOutcome; whoever may not ask learns nothing else."""
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from service.fhir.http import outcome as written
+from service.kernel.http.rate import RateLimit
+from tests.fhir.support import FHIR, outcome, platform, query, search
+from tests.support import World, problem, soon
+
+WHO = ["10000000000"]
+
+
+async def test_what_is_wrong_with_a_search_is_told_all_at_once(world: World) -> None:
+    sas = await platform(world)
+    issues = outcome(await sas.get("/fhir/Slot?status=busy"), 400, "required", "fhir-search")
+    assert [(issue["severity"], issue["code"]) for issue in issues] == [
+        ("error", "required"), ("error", "required"), ("error", "required"), ("error", "value"),
+    ]  # fmt: skip
+    assert [issue["diagnostics"].partition(":")[0] for issue in issues][-1] == "status"
+    outcome(await sas.get("/fhir/Slot"), 400, "required", "fhir-search")
+
+
+async def test_a_search_passes_over_what_it_does_not_know(world: World) -> None:
+    doctor, sas = await world.doctor(), await platform(world)
+    await doctor.publish(soon(2))
+    answer = await sas.get(f"/fhir/Slot?{query(WHO)}&_count=1000&_format=json&nobody=x")
+    assert answer.status_code == 200
+    assert answer.json()["link"][0]["url"].endswith("&_count=1000&_format=json&nobody=x")
+
+
+@pytest.mark.parametrize("accept", ["application/json+fhir", "application/xml", "text/html", "x"])
+async def test_no_accept_is_refused(world: World, accept: str) -> None:
+    sas = await platform(world)
+    answer = await sas.get(f"/fhir/Slot?{query(WHO)}&_format=xml", headers={"Accept": accept})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, FHIR)
+
+
+@pytest.mark.parametrize("path", ["", "/", "/Slots", "/Slot/1/2", "/Patient", "/Slot/%2F"])
+async def test_what_there_is_not(world: World, path: str) -> None:
+    sas = await platform(world)
+    answer = await sas.get(f"/fhir{path}")
+    assert answer.json()["issue"][0]["code"] == "not-found"
+    assert (answer.status_code, answer.headers["content-type"]) == (404, FHIR)
+
+
+async def test_only_what_is_below_fhir_is_told_so(http: httpx.AsyncClient) -> None:
+    problem(await http.get("/fhirx"), 404, "not-found")
+    problem(await http.get("/v1/fhir/x"), 404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/fhir/Slot"), ("DELETE", "/fhir/Slot/x"), ("PUT", "/fhir/metadata")],
+)
+async def test_what_cannot_be_done(world: World, method: str, path: str) -> None:
+    sas = await platform(world)
+    answer = await sas.request(method, path)
+    outcome(answer, 405, "not-supported", "method-not-allowed")
+    assert answer.headers["allow"] == "GET"
+
+
+async def test_who_may_ask(world: World, http: httpx.AsyncClient) -> None:
+    path = f"/fhir/Slot?{query(WHO)}"
+    nobody = await http.get(path)
+    outcome(nobody, 401, "login", "token-invalid")
+    assert nobody.headers["www-authenticate"] == "Bearer"
+    for caller in (await world.regulator(), await world.doctor(), await world.manager()):
+        outcome(await caller.get(path), 403, "forbidden", "role-lacks-operation")
+
+
+async def test_too_many_requests(world: World, app: FastAPI) -> None:
+    sas = await platform(world)
+    before, app.state.client_limit = app.state.client_limit, RateLimit("client", 1)
+    try:
+        await sas.get("/fhir/Slot")
+        refused = await sas.get("/fhir/Slot")
+    finally:
+        app.state.client_limit = before
+    outcome(refused, 429, "throttled", "too-many-requests")
+    assert int(refused.headers["retry-after"]) > 0
+
+
+async def test_a_defect_of_ours(world: World, app: FastAPI) -> None:
+    sas = await platform(world)
+    settings, app.state.settings = app.state.settings, None
+    try:
+        answer = await sas.get("/fhir/metadata")
+    finally:
+        app.state.settings = settings
+    [issue] = outcome(answer, 500, "exception", "defect")
+    assert issue["severity"] == "fatal"
+
+
+def test_a_broken_rule_is_told_where() -> None:
+    field = {"pointer": "#/name/0", "code": "missing", "detail": "Needed."}
+    body = {"status": 422, "code": "x", "title": "X.", "errors": [field]}
+    content, media_type = written(body)
+    assert media_type == FHIR
+    assert b'"code":"business-rule"' in content
+    assert b'"diagnostics":"#/name/0: Needed."' in content
+
+
+# --- what we can --------------------------------------------------------------------------------
+
+
+async def test_what_we_can_is_told_to_everybody(http: httpx.AsyncClient) -> None:
+    answer = await http.get("/fhir/metadata")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, FHIR)
+    told = answer.json()
+    assert (told["kind"], told["fhirVersion"]) == ("instance", "4.0.1")
+    assert told["format"] == ["application/fhir+json", "json"]
+    resources = {resource["type"]: resource for resource in told["rest"][0]["resource"]}
+    assert {one["code"] for one in resources["Slot"]["interaction"]} == {"read", "search-type"}
+
+
+async def test_what_we_say_we_include_is_included(world: World, http: httpx.AsyncClient) -> None:
+    """What is declared as readable can be read, under the profile that is declared."""
+    doctor, sas = await world.doctor(), await platform(world)
+    await doctor.publish(soon(2))
+    practitioner = (await doctor.get(f"/v1/practitioners/{doctor.practitioner_id}")).json()
+    bundle = await search(sas, [practitioner["rpps"]])
+    [rest] = (await http.get("/fhir/metadata")).json()["rest"]
+    declared = {
+        resource["type"]: resource.get("supportedProfile", [resource.get("profile")])
+        for resource in rest["resource"]
+    }
+    found = {entry["resource"]["resourceType"]: entry["resource"] for entry in bundle["entry"]}
+    assert set(found) == set(declared)
+    for kind, resource in found.items():
+        assert resource["meta"]["profile"][0] in declared[kind]
+        assert (await sas.get(f"/fhir/{kind}/{resource['id']}")).status_code == 200
