@@ -23,7 +23,7 @@ SCENARIO ?= morning
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pg15 test-pgbouncer test-dockerfile bench telling torture fuzz load scale \
+.PHONY: help install demo test test-pg15 test-pgbouncer test-nginx test-dockerfile bench telling torture fuzz load scale \
   audit check fix client openapi migration
 
 help: ## Say what there is
@@ -39,6 +39,10 @@ test: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) $(READY_TO_FUZZ) ## Run all tests
 
 test-pg15: $(READY_TO_DEVELOP) $(READY_TO_GENERATE) $(READY_TO_FUZZ) ## Run all tests on Debian's PostgreSQL 15 (apt-get install postgresql-15)
 	@$(BIN)/python scripts/with_postgresql15.py $(BIN)/pytest -n auto --dist loadgroup
+
+# Not by `make test`, which needs no more than Python and make; `.ci/run` does both.
+test-nginx: $(READY_TO_DEVELOP) ## Try deploy/nginx for real (apt-get install nginx)
+	@SNP_TEST_NGINX=1 $(BIN)/pytest tests/fhir/test_transport.py
 
 test-dockerfile: $(READY_TO_DEVELOP) ## Run the Dockerfile's own steps without Docker (two minutes)
 	@SNP_TEST_DOCKERFILE=1 $(BIN)/pytest tests/operations/test_dockerfile.py

@@ -123,6 +123,16 @@ class Settings(BaseSettings):
         description="Header in which a trusted proxy gives the client's certificate, as PEM,"
         " URL-encoded (nginx: `$ssl_client_escaped_cert`). Certificates count only if it is set.",
     )
+    sas_common_names: str = Field(
+        "",
+        description="`CN`s of the national SAS platform's certificates, comma-separated: `/fhir`"
+        " answers no others (403). Empty: any. [sas.md](sas.md#certificates)",
+    )
+    sas_organizational_units: str = Field(
+        "",
+        description="`OU`s of the same certificates, comma-separated. With both settings empty"
+        " `/fhir` asks for no certificate, as in the demo.",
+    )
     max_body_bytes: int = Field(2 * 1024 * 1024, description="Larger request bodies answer 413.")
     token_requests_per_minute: int = Field(
         60,
@@ -318,6 +328,9 @@ class Settings(BaseSettings):
     def _by_whom(self) -> Self:
         if self.certificate_header and not self.trusted_proxies:
             raise ValueError("SNP_CERTIFICATE_HEADER is believed of SNP_TRUSTED_PROXIES: set both")
+        named = listed(f"{self.sas_common_names},{self.sas_organizational_units}")
+        if named and not self.certificate_header:
+            raise ValueError("SNP_SAS_COMMON_NAMES needs certificates: set SNP_CERTIFICATE_HEADER")
         if len({issuer.issuer for issuer in self.issuers}) < len(self.issuers):
             raise ValueError("SNP_ISSUERS names an issuer twice")
         return self

@@ -55,7 +55,7 @@ class Provider:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self.issuer = f"http://127.0.0.1:{self.port}"
         self.answers: dict[str, Any] = {}
         self.key: Key = _new_key()
@@ -143,7 +143,7 @@ class Provider:
             self._process = None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """Return a port below those that outgoing connections take: it must be free when we return."""
     while True:
         port = random.randrange(20_000, 32_000)

@@ -78,6 +78,10 @@ def test_other_mistakes_are_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) 
     assert "SNP_ISSUERS" in told(monkeypatch, issuers=json.dumps([HOSPITAL, HOSPITAL]))
     monkeypatch.delenv("SNP_ISSUERS")
     assert "set both" in told(monkeypatch, certificate_header="X-Client-Cert")
+    for names in ({"sas_common_names": "sas"}, {"sas_organizational_units": "1"}):
+        assert "SNP_CERTIFICATE_HEADER" in told(monkeypatch, **names)
+        for name in names:
+            monkeypatch.delenv(f"SNP_{name.upper()}")
     assert "SNP_TRUSTED_PROXIES" in told(monkeypatch, trusted_proxies="proxy.example")
     made = said(monkeypatch, trusted_proxies="10.0.0.0/24, ::1")
     assert made.certificate_header == "X-Client-Cert"
