@@ -88,6 +88,7 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "directory.read_code_list": EVERYONE,
     "slots.publish": PUBLISHERS,
     "slots.search": BOOKERS,
+    "slots.contextual_call": BOOKERS,
     "slots.read": BOOKERS,
     "slots.amend": PUBLISHERS,
     "slots.withdraw": PUBLISHERS,

@@ -52,6 +52,8 @@ from service.slots.domain import (
 from service.slots.listings import Listings
 from service.slots.repository import Search
 from service.slots.schemas import (
+    ContextIn,
+    EntryOut,
     ExposureOut,
     HoldIn,
     HoldOut,
@@ -87,7 +89,7 @@ async def _listings(request: Request) -> Listings:
 CountedIn = Annotated[Listings, Depends(_listings)]
 
 
-SEARCH = Asked(SearchIn)
+SEARCH, CONTEXT = Asked(SearchIn), Asked(ContextIn)
 
 
 class SearchInvalid(Invalid):
@@ -220,11 +222,29 @@ def _center(near: str | None, commune: str | None) -> tuple[tuple[float, float] 
     if commune is not None:
         found = reference.commune(commune)
         if found is None:
-            raise SearchInvalid(
-                FieldError("commune", "unknown-commune", "No commune has this INSEE code.")
-            )
+            raise SearchInvalid(_no_commune("commune"))
         return (found.latitude, found.longitude), found.department
     return None, None
+
+
+def _no_commune(parameter: str) -> FieldError:
+    return FieldError(parameter, "unknown-commune", "No commune has this INSEE code.")
+
+
+@router.get(
+    "/slots/contextual-call",
+    operation_id="slots.contextual_call",
+    responses=refusals(SearchInvalid),
+    openapi_extra={"parameters": CONTEXT.documented},
+)
+async def contextual_call(
+    uow: Uow, _: CurrentActor, asked: Annotated[ContextIn, Depends(CONTEXT)]
+) -> EntryOut:
+    """Begin a search with what regulation software knows, as it calls the national platform."""
+    if asked.inseecode and reference.commune(asked.inseecode) is None:
+        raise SearchInvalid(_no_commune("inseecode"))
+    known = {name: value for name, value in asked.model_dump().items() if value}
+    return EntryOut.model_validate(await usecases.enter(uow, known))
 
 
 @router.get("/slots/{slot_id}", operation_id="slots.read", responses=refusals(SlotNotFound))

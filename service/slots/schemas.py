@@ -307,6 +307,46 @@ class SearchIn(Parameters):
     cursor: Annotated[str | None, Field(max_length=500)] = None
 
 
+_Told = Annotated[str | None, Field(max_length=200)]
+
+
+class ContextIn(Parameters):
+    """What regulation software knows when it opens a search (INT_L01)."""
+
+    origin: Annotated[_Told, Field(description="Who sends it; its token says that already.")] = None
+    practitioner: Annotated[
+        _Told,
+        Field(
+            description="Preferred doctor: `urn:oid:1.2.250.1.71.4.2.1|8` and the RPPS. A name is"
+            " not used.",
+            examples=["urn:oid:1.2.250.1.71.4.2.1|810005681340"],
+        ),
+    ] = None
+    specialty: Annotated[
+        _Told,
+        Field(description="`urn:oid:…|SM54`. Words are not used.", examples=["SM54"]),
+    ] = None
+    streetnumber: Annotated[_Told, Field(description="Not used: do not send it.")] = None
+    streetname: Annotated[_Told, Field(description="Not used: do not send it.")] = None
+    inseecode: Annotated[
+        _Told, Field(description="The search begins at this commune's centre.", examples=["36044"])
+    ] = None
+    city: Annotated[_Told, Field(description="Not used: the INSEE code says it.")] = None
+
+
+class EntryOut(Answer):
+    """Where to search, ready to be asked for with the same token."""
+
+    search: str = Field(
+        description="Near the commune, by distance, in the territory's radius; without one, in all"
+        " territories of the caller."
+    )
+    preferred: str | None = Field(
+        description="The slots of the preferred doctor, wherever; null if nobody here is that."
+    )
+    unused: list[str] = Field(description="Parameters that were sent and changed nothing.")
+
+
 class SlotBatchOut(Answer):
     """The slots published together."""
 

@@ -8,7 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from service import directory
-from service.directory import Place
+from service.directory import Place, reference
 from service.identity import Actor, GrantEnded, ensure_live
 from service.kernel import events
 from service.kernel.db import UnitOfWork
@@ -47,9 +47,33 @@ from service.slots.domain import (
     kept_holds,
     visible_since,
 )
+from service.slots.domain.context import Entry, entry, rpps_of, specialty_of
 from service.slots.domain.free import FreeAgenda
 from service.slots.domain.release import COLUMNS, columns_of, steps_of
 from service.slots.repository import FreeWanted, Search
+
+# --- searching ----------------------------------------------------------------------------------
+
+
+async def enter(uow: UnitOfWork, known: Mapping[str, str]) -> Entry:
+    """Return where a search begins for who knows `known`, in the words of a contextual call."""
+    rpps = rpps_of(known.get("practitioner", ""))
+    specialty = specialty_of(known.get("specialty", ""), reference.code_list("specialties"))
+    practitioner = await _listed(uow, rpps) if rpps else None
+    used = {"inseecode": True, "specialty": specialty, "practitioner": practitioner}
+    return entry(
+        commune=known.get("inseecode"),
+        specialty=specialty,
+        practitioner=practitioner,
+        unused=tuple(name for name in known if not used.get(name)),
+    )
+
+
+async def _listed(uow: UnitOfWork, rpps: str) -> UUID | None:
+    wanted = {"rpps": rpps}
+    page = await directory.list_practitioners(uow, wanted, PageRequest(1, None, wanted))
+    return next((found.id for found in page.items), None)
+
 
 # --- publishing ---------------------------------------------------------------------------------
 

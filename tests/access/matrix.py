@@ -183,6 +183,7 @@ MATRIX = (
         "slots.search", BOOK, f"{REGULATION} pro.own pro.near doc.own doc.near",
         listed="{pro_slot}",
     ),
+    Row("slots.contextual_call", BOOK, query={"inseecode": "36044"}),
     Row("slots.read", BOOK, f"{REGULATION} doc.own", path=SLOT),
     Row("slots.read", BOOK, f"{REGULATION} pro.own pro.near doc.own doc.near", path=PRO_SLOT),
     Row("slots.amend", "doc", "doc.own", STALE, path=SLOT, body={"note": "x"}),
