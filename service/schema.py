@@ -14,6 +14,7 @@ import service.messages.tables
 import service.needs.tables
 import service.patients.tables
 import service.retention.tables
+import service.sas.tables
 import service.slots.tables
 import service.stream.tables
 import service.webhooks.tables  # noqa: F401  makes its tables known

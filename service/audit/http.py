@@ -21,6 +21,8 @@ log = structlog.get_logger()
 class Traced(Guarded):
     """A guarded route whose refusals 401, 403 and 404 are traced, with the ids in its path."""
 
+    refusals: tuple[type[DomainError], ...] = (Unauthenticated, Forbidden, NotFound)
+
     def get_route_handler(self) -> Handler:
         """Wrap the guarded handler."""
         handle = super().get_route_handler()
@@ -29,7 +31,7 @@ class Traced(Guarded):
         async def traced(request: Request) -> Response:
             try:
                 return await handle(request)
-            except (Unauthenticated, Forbidden, NotFound) as refusal:
+            except self.refusals as refusal:
                 await _trace(request, operation, refusal)
                 raise
 

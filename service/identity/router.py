@@ -29,7 +29,7 @@ from service.kernel.http.deps import Uow
 from service.kernel.http.problems import problems
 from service.kernel.http.proxies import address
 from service.kernel.http.rate import TooManyRequests, network
-from service.kernel.settings import Settings
+from service.kernel.settings import Settings, listed
 
 oauth = APIRouter(tags=["identity"])
 router = APIRouter(prefix="/v1", tags=["identity"], route_class=Guarded)
@@ -59,8 +59,9 @@ async def token(
     """Exchange client credentials for a short access token (RFC 6749 §4.4).
 
     Software that authenticates its own people names the acting person with `user_*`: kept as
-    asserted, on every event. A person who signed in with an issuer that is accepted here gets a
-    token of their own rights in exchange for the issuer's (RFC 8693): kept as proven.
+    asserted, on every event. Of a regulator who arrives through SAS it says `origin` too: the token
+    is then of the right that SAS gave them. A person who signed in with an issuer that is accepted
+    here gets a token of their own rights in exchange for the issuer's (RFC 8693): kept as proven.
     """
     if not form.grant_type:
         return _error(400, "invalid_request", "Send a form with grant_type=client_credentials.")
@@ -111,14 +112,34 @@ async def _issued(
 ) -> TokenOut:
     """Give software a token of its own."""
     settings: Settings = request.app.state.settings
-    issued = await usecases.issue_token(
-        uow,
+    tokens, person = (
         request.app.state.tokens,
+        _asserted(form, check_key=settings.rpps_check == "luhn"),
+    )
+    if not form.origin:
+        issued = await usecases.issue_token(uow, tokens, software, scope=form.scope, person=person)
+        return TokenOut(**asdict(issued))
+    if form.origin not in listed(settings.sas_origins):
+        raise usecases.PersonRefused(detail="Nobody arrives from this origin (SNP_SAS_ORIGINS).")
+    issued = await usecases.bring_person(
+        uow,
+        tokens,
         software,
+        person,
+        arrived_from=form.origin,
         scope=form.scope,
-        person=_asserted(form, check_key=settings.rpps_check == "luhn"),
+        origin=_origin(request, software),
+        traced=not settings.read_only,
     )
     return TokenOut(**asdict(issued))
+
+
+def _origin(request: Request, software: Principal) -> Origin:
+    return Origin(
+        client_id=software.client_id,
+        address=address(request.scope),
+        correlation_id=request.scope["request_id"],
+    )
 
 
 async def _exchanged(
@@ -129,15 +150,11 @@ async def _exchanged(
         raise SubjectTokenRefused(
             detail=f"Send subject_token, and subject_token_type={_ACCESS_TOKEN}."
         )
-    if _asserted(form, check_key=False):
+    if _asserted(form, check_key=False) or form.origin:
         raise SubjectTokenRefused(detail="It proves who is acting: nobody is asserted beside them.")
     authenticators: Authenticators = request.app.state.authenticators
     traced, person = not request.app.state.settings.read_only, None
-    origin = Origin(
-        client_id=software.client_id,
-        address=address(request.scope),
-        correlation_id=request.scope["request_id"],
-    )
+    origin = _origin(request, software)
     try:
         subject = await authenticators.subject(form.subject_token, software)
         person = subject.person

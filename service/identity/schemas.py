@@ -39,6 +39,12 @@ class TokenForm(BaseModel):
     user_role: Asserted = Field(
         None, description="What they are there, in the software's own words; no right of ours."
     )
+    origin: str | None = Field(
+        None,
+        max_length=50,
+        description="Where the person arrives from, as SAS says it (`sas`): they then have the"
+        " right that SAS gave them, which counts in no other way.",
+    )
 
 
 class TokenOut(Answer):

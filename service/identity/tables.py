@@ -64,8 +64,10 @@ account_identifiers = Table(
     Column("system", Text, primary_key=True),
     Column("value", Text, primary_key=True),
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    # Who else says so (`sas`): it opens what they gave, and no right that was given here.
+    Column("origin", Text),
     Index("ix_account_identifiers_account_id", "account_id"),
-    info={"rights": ("SELECT", "INSERT", "DELETE")},
+    info={"rights": ("SELECT", "INSERT", "DELETE"), "updates": ("origin",)},
 )
 
 # Tokens of other issuers that were exchanged for one of ours: each is worth one.
@@ -97,8 +99,11 @@ grants = Table(
     Column("revoked_at", Instant),
     # Raised by every change; a token names the revision it was made from.
     Column("revision", Integer, nullable=False, server_default=text("1")),
+    # Counts only for who arrives from there (`sas`); null: however they arrive.
+    Column("origin", Text),
     CheckConstraint("cardinality(territories) > 0", name="territories"),
     CheckConstraint("num_nonnulls(client_id, account_id) = 1", name="holder"),
+    CheckConstraint("origin IS NULL OR account_id IS NOT NULL", name="origin"),
     Index("ix_grants_client_id", "client_id"),
     Index("ix_grants_account_id", "account_id"),
     Index("ix_grants_organization_id", "organization_id"),

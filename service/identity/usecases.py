@@ -12,6 +12,7 @@ from service.identity import repository
 from service.identity.authenticators import certificates
 from service.identity.domain import (
     PUBLISHERS,
+    REGULATION,
     Actor,
     CertificateRefused,
     ClientRevoked,
@@ -24,6 +25,7 @@ from service.identity.domain import (
 )
 from service.identity.people import (
     ASSERTED,
+    THROUGH_SAS,
     Account,
     Exercise,
     Identifier,
@@ -89,6 +91,45 @@ async def issue_token(
     return _issued(tokens, software, grant, asserted)
 
 
+async def bring_person(
+    uow: UnitOfWork,
+    tokens: Tokens,
+    software: Principal,
+    person: Mapping[str, str],
+    *,
+    arrived_from: str,
+    scope: str,
+    origin: Origin,
+    traced: bool,
+) -> IssuedToken:
+    """Give somebody who arrives from SAS a token of the right that SAS gave them.
+
+    They are asserted by software that regulates itself, and in territories where both may. A
+    person whom SAS does not know, or has withdrawn, gets none. `arrived_from` is the origin in its
+    own words (`sas-preprod`), kept with the person. Refusals: `invalid_scope`, `invalid_request`.
+    """
+    if not {"system", "id"} <= person.keys():
+        raise PersonRefused(detail="Say who arrives: user_system and user_id.")
+    own = await repository.live_grants(uow, software.client_id)
+    here = {one for grant in own if grant.role in REGULATION for one in grant.territories}
+    who = Identifier(person["system"], person["id"])
+    received = [
+        replace(grant, territories=tuple(one for one in grant.territories if one in here))
+        for grant in await repository.live_grants_of_person(uow, who, THROUGH_SAS)
+        if grant.origin == THROUGH_SAS and not here.isdisjoint(grant.territories)
+    ]
+    if not received:
+        raise ScopeRefused(
+            detail="SAS gives this person no right where this software regulates, or withdrew it."
+        )
+    grant = _pick(received, _words(scope, "role", "organization"))
+    arrived = {"proof": ASSERTED, **person, "origin": arrived_from}
+    issued = _issued(tokens, software, grant, arrived)
+    if traced:
+        await _tell_signed_in(uow, tokens, software, grant, issued, origin)
+    return issued
+
+
 async def exchange_token(
     uow: UnitOfWork,
     tokens: Tokens,
@@ -130,14 +171,26 @@ async def exchange_token(
     if not await spend(uow, subject):
         raise SubjectTokenRefused(detail="It was exchanged already: bring another one.")
     issued = _issued(tokens, software, grant, named(person, exercise))
-    if traced and grant.account_id is not None:
-        actor = tokens.verify(issued.access_token)
-        here = replace(actor, address=origin.address, correlation_id=origin.correlation_id)
-        data = {"method": software.method}
-        await _tell_each(
-            uow, here.origin, "account.signed_in", grant.account_id, grant.territories, data
-        )
+    if traced:
+        await _tell_signed_in(uow, tokens, software, grant, issued, origin)
     return issued
+
+
+async def _tell_signed_in(
+    uow: UnitOfWork,
+    tokens: Tokens,
+    software: Principal,
+    grant: Grant,
+    issued: IssuedToken,
+    origin: Origin,
+) -> None:
+    assert grant.account_id is not None  # noqa: S101  it is a person's
+    actor = tokens.verify(issued.access_token)
+    here = replace(actor, address=origin.address, correlation_id=origin.correlation_id)
+    data = {"method": software.method}
+    await _tell_each(
+        uow, here.origin, "account.signed_in", grant.account_id, grant.territories, data
+    )
 
 
 async def tell_refused_exchange(
@@ -285,18 +338,51 @@ async def open_account(
     """
     known = await repository.lock_account(uow, identifier)
     if known is not None:
+        await repository.vouch(uow, identifier)
         return known
-    account_id = new_id()
-    await repository.add_account(
-        uow,
-        account_id=account_id,
-        identifier=identifier,
-        family_name=family_name,
-        given_name=given_name,
-        email=email,
-    )
-    await events.record(uow, origin, "account.opened", account_id, territory=None, data={})
+    names = {"family_name": family_name, "given_name": given_name, "email": email}
+    account_id = await _open(uow, origin, names)
+    await repository.add_identifier(uow, account_id, identifier)
     return Account(account_id, family_name, given_name, (identifier,))
+
+
+async def _open(uow: UnitOfWork, origin: Origin, names: Mapping[str, str | None]) -> UUID:
+    account_id = new_id()
+    await repository.add_account(uow, account_id=account_id, **names)
+    await events.record(uow, origin, "account.opened", account_id, territory=None, data={})
+    return account_id
+
+
+async def receive_account(
+    uow: UnitOfWork,
+    origin: Origin,
+    account_id: UUID | None,
+    *,
+    said_by: str,
+    identifiers: Sequence[Identifier],
+    family_name: str,
+    given_name: str,
+    email: str,
+) -> UUID:
+    """Write who somebody is, all of it, as another origin says; return their account.
+
+    Whoever is known here by one of the identifiers is that person; others keep the account that
+    they had, or get one. What an origin calls somebody opens what that origin gave, nothing else:
+    none of it can be used to become somebody who has rights of here.
+    """
+    for identifier in identifiers:
+        await repository.take_back(uow, account_id, identifier, said_by)
+    names = {"family_name": family_name, "given_name": given_name, "email": email}
+    known = [await repository.lock_account(uow, identifier) for identifier in identifiers]
+    account_id = next((found.id for found in known if found), account_id)
+    if account_id is None:
+        account_id = await _open(uow, origin, names)
+    else:
+        await repository.rename(uow, account_id, **names)
+    for identifier, found in zip(identifiers, known, strict=True):
+        if found is None:
+            await repository.add_identifier(uow, account_id, identifier, said_by)
+    return account_id
 
 
 async def find_account(uow: UnitOfWork, identifier: Identifier) -> Account | None:
@@ -323,10 +409,12 @@ async def give_grant(
     practitioner_ids: Sequence[UUID] = (),
     valid_from: datetime | None = None,
     valid_until: datetime | None = None,
+    said_by: str | None = None,
 ) -> UUID:
     """Give a client, or a person's account, one role for one organization.
 
-    Who may do so is for the caller to know. Refusals: `grant-invalid`.
+    With `said_by` it counts only for who arrives from that origin. Who may do so is for the caller
+    to know. Refusals: `grant-invalid`.
     """
     if (role is Role.DOCTOR) and len(practitioner_ids) != 1:
         raise GrantInvalid(
@@ -350,6 +438,7 @@ async def give_grant(
         practitioner_ids=practitioner_ids,
         valid_from=valid_from,
         valid_until=valid_until,
+        origin=said_by,
     )
     data = {
         "client_id": client_id and str(client_id),
@@ -359,6 +448,7 @@ async def give_grant(
         "territories": list(territories),
         "practitioner_ids": [str(one) for one in practitioner_ids],
         "valid_until": valid_until and valid_until.isoformat(),
+        "origin": said_by,
     }
     await _tell_each(uow, origin, "grant.given", grant_id, territories, data)
     return grant_id

@@ -273,6 +273,11 @@ class Settings(BaseSettings):
     report_reminder_hours: Annotated[float, Field(ge=0)] = Field(
         2, description="So long after its end, a doctor is reminded of an appointment's report."
     )
+    sas_origins: str = Field(
+        "sas",
+        description="What the national SAS platform calls itself where it sends regulators to us,"
+        " comma-separated (`sas-preprod`): `origin` at `/oauth/token`.",
+    )
     host: str = Field("127.0.0.1", description="Address that `snp serve` listens on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port of `snp serve`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(

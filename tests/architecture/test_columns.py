@@ -19,8 +19,9 @@ CODES = """
 directory_imports source state | events type territory role purpose | installation dataset
 access_log operation result territories role purpose break_glass | audit_seals source
 legal_holds territory | patient_files territory age sex commune identity_status
+account_identifiers origin | sas_appointments state last_failure
 territories id zone | calls territory zone line caller_type motive priority care_level state
-calls otherwise | grants role organization_type territories
+calls otherwise | grants role organization_type territories origin
 organizations territory type commune source | practitioners profession specialty status territory
 practitioners source | absences zone | call_outcomes outcome | locations commune source
 unmet_needs territory zone commune motive mode specialty reason age organization_type role
@@ -46,6 +47,7 @@ practitioner_contacts email mssante
 # and calls), and the people who have rights here.
 ACTORS = """
 accounts family_name given_name email | account_identifiers system value
+regulators national technical | sas_appointments operator_system operator_value
 events person | access_log person | calls qualified_by regulated_by assigned_to
 call_callbacks made_by | unmet_needs person | bookings person on_behalf_of
 """

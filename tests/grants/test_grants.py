@@ -290,7 +290,7 @@ async def test_regulation_works_at_a_sas(world: World) -> None:
 
 async def test_a_number_that_is_none_is_told_and_not_shown(world: World) -> None:
     manager = await sas_manager(world)
-    for system, value in (("rpps", "123"), ("nowhere", "1"), ("sas", "x")):
+    for system, value in (("rpps", "123"), ("nowhere", "1"), ("sas", "x y")):
         one = person(system=system, value=value)
         answer = await manager.post("/v1/grants", right(manager, person=one))
         problem(answer, 422, "identifier-invalid")

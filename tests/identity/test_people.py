@@ -37,8 +37,8 @@ def test_an_rpps_is_the_same_person_in_each_of_its_forms(rpps: str) -> None:
     assert {identifier(*one, check_key=False) for one in written} == {Identifier.of_rpps(rpps)}
 
 
-def test_a_sas_number_is_a_uuid() -> None:
-    number = "0190A000-0000-7000-8000-00000000000F"
+@pytest.mark.parametrize("number", ["0190A000-0000-7000-8000-00000000000F", "Regulator-4711"])
+def test_a_sas_number_is_a_uuid_or_what_sas_likes(number: str) -> None:
     assert identifier("sas", number, check_key=True) == Identifier(SAS, number.lower())
 
 
@@ -58,7 +58,8 @@ def test_any_other_system_keeps_what_it_says() -> None:
         ("idnps", "9"),
         ("idnps", "3" * 65),
         ("idnps", "30000000000/" + "x" * 30),
-        ("sas", "4711"),
+        ("sas", "47 11"),
+        ("sas", "4" * 65),
         ("somewhere", "x"),
         ("", "x"),
         ("ftp://x", "x"),

@@ -2,11 +2,15 @@
 
 from service.identity.repository.accounts import (
     add_account,
+    add_identifier,
     closed_accounts,
     forget,
     lock_account,
     lock_account_by_id,
+    rename,
+    take_back,
     unused_accounts,
+    vouch,
 )
 from service.identity.repository.clients import (
     add_client,
@@ -42,6 +46,7 @@ __all__ = [
     "add_account",
     "add_client",
     "add_grant",
+    "add_identifier",
     "certify",
     "closed_accounts",
     "find_certified",
@@ -60,11 +65,14 @@ __all__ = [
     "lock_account",
     "lock_account_by_id",
     "remember_use",
+    "rename",
     "renew_digest",
     "revoke",
     "revoke_grant",
     "rotate",
     "spend",
+    "take_back",
     "unused",
     "unused_accounts",
+    "vouch",
 ]

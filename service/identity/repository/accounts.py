@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, and_, delete, exists, func, or_, select, update
+from sqlalchemy import Text, Uuid, and_, delete, exists, func, or_, select, text, update
 from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 
 from service.identity.parts import in_force
@@ -21,7 +21,9 @@ _PAIRS = func.jsonb_agg(
     aggregate_order_by(func.jsonb_build_array(_i.system, _i.value), _i.system, _i.value)
 )
 # Of the account in the statement that it is put into.
-IDENTIFIERS = select(_PAIRS).where(_i.account_id == _a.id).scalar_subquery()
+IDENTIFIERS = (
+    select(func.coalesce(_PAIRS, text("'[]'"))).where(_i.account_id == _a.id).scalar_subquery()
+)
 
 
 def account_of(row: Any, key: str) -> Account:
@@ -34,7 +36,8 @@ _of_account = _g.account_id == _a.id
 _UNUSED_ACCOUNTS = (
     select(_a.id)
     .where(
-        exists(select(1).where(_of_account, in_force())),
+        # What SAS gave is SAS's to take.
+        exists(select(1).where(_of_account, in_force(), _g.origin.is_(None))),
         ~exists(select(1).where(_of_account, _g.valid_from >= bind("before", Instant))),
         ~exists(
             select(1).where(
@@ -123,16 +126,64 @@ async def add_account(
     uow: UnitOfWork,
     *,
     account_id: UUID,
-    identifier: Identifier,
     family_name: str | None,
     given_name: str | None,
     email: str | None,
 ) -> None:
-    """Insert an account. `TransactionLost`, if somebody else inserts the same person just now."""
+    """Insert an account of somebody without any identifier yet."""
     names = {"family_name": family_name, "given_name": given_name, "email": email}
     await uow.execute(insert(accounts), {"id": account_id, **names})
-    named = {"system": identifier.system, "value": identifier.value, "account_id": account_id}
+
+
+async def add_identifier(
+    uow: UnitOfWork, account_id: UUID, identifier: Identifier, origin: str | None = None
+) -> None:
+    """Give an account an identifier; `origin`: who says so.
+
+    `TransactionLost`, if somebody else inserts the same person just now.
+    """
+    named = {
+        "system": identifier.system,
+        "value": identifier.value,
+        "account_id": account_id,
+        "origin": origin,
+    }
     try:
         await uow.execute(insert(account_identifiers), named)
     except ConstraintViolated as violated:
         raise TransactionLost(violated.name) from None
+
+
+_this = and_(_i.system == bind("of_system", Text), _i.value == bind("of_value", Text))
+_VOUCH = update(account_identifiers).where(_this, _i.origin.is_not(None)).values(origin=None)
+_TAKE_BACK = delete(account_identifiers).where(
+    _i.origin == bind("said_by", Text), or_(_i.account_id == bind("account", Uuid), _this)
+)
+_RENAME = (
+    update(accounts)
+    .where(_a.id == bind("account", Uuid))
+    .values({name: bind(f"new_{name}", Text) for name in ("family_name", "given_name", "email")})
+)
+
+
+async def vouch(uow: UnitOfWork, identifier: Identifier) -> None:
+    """Believe an identifier here that another origin told us, so that it opens rights of here."""
+    named = {"of_system": identifier.system, "of_value": identifier.value}
+    await uow.execute(_VOUCH, named)
+
+
+async def take_back(
+    uow: UnitOfWork, account_id: UUID | None, identifier: Identifier, origin: str
+) -> None:
+    """Forget what an origin said an account is called, and whom it called so.
+
+    What somebody here vouches for stays.
+    """
+    named = {"of_system": identifier.system, "of_value": identifier.value}
+    await uow.execute(_TAKE_BACK, {"said_by": origin, "account": account_id, **named})
+
+
+async def rename(uow: UnitOfWork, account_id: UUID, **names: str | None) -> None:
+    """Write another `family_name`, `given_name` and `email` of somebody."""
+    new = {f"new_{name}": value for name, value in names.items()}
+    await uow.execute(_RENAME, {"account": account_id, **new})

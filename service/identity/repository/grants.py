@@ -50,6 +50,7 @@ class Grant:
     territories: tuple[str, ...]
     practitioner_ids: tuple[UUID, ...]
     revision: int
+    origin: str | None = None
 
 
 _LIVE = (
@@ -63,6 +64,7 @@ _LIVE = (
         _g.territories,
         _g.practitioner_ids,
         _g.revision,
+        _g.origin,
     )
     .where(in_force())
     .order_by(_g.id)
@@ -73,6 +75,10 @@ _GRANTS_OF_PERSON = _LIVE.join(
 ).where(
     account_identifiers.c.system == bind("system", Text),
     account_identifiers.c.value == bind("value", Text),
+    or_(
+        and_(_g.origin.is_(None), account_identifiers.c.origin.is_(None)),
+        _g.origin == bind("from_origin", Text),
+    ),
 )
 _IS_LIVE = Prepared(select(grant_is_live().label("live")))
 _callers = (
@@ -101,9 +107,16 @@ async def live_grants(uow: UnitOfWork, client_id: UUID) -> list[Grant]:
     return [_grant(row) for row in rows.mappings()]
 
 
-async def live_grants_of_person(uow: UnitOfWork, person: Identifier) -> list[Grant]:
-    """Return the grants of whoever has this identifier that are in force now."""
-    rows = await uow.single(_GRANTS_OF_PERSON, {"system": person.system, "value": person.value})
+async def live_grants_of_person(
+    uow: UnitOfWork, person: Identifier, origin: str | None = None
+) -> list[Grant]:
+    """Return the grants of whoever has this identifier that are in force now.
+
+    Those of an origin for who arrives from there only; what an origin says somebody is called
+    opens nothing else.
+    """
+    named = {"system": person.system, "value": person.value, "from_origin": origin}
+    rows = await uow.single(_GRANTS_OF_PERSON, named)
     return [_grant(row) for row in rows.mappings()]
 
 
@@ -143,6 +156,7 @@ async def add_grant(
     practitioner_ids: Sequence[UUID],
     valid_from: datetime | None,
     valid_until: datetime | None,
+    origin: str | None,
 ) -> None:
     """Insert a grant, in force from now on unless `valid_from` says otherwise."""
     begins = {} if valid_from is None else {"valid_from": valid_from}
@@ -160,6 +174,7 @@ async def add_grant(
             "territories": list(territories),
             "practitioner_ids": list(practitioner_ids),
             "valid_until": valid_until,
+            "origin": origin,
         },
     )
 
@@ -187,6 +202,7 @@ class GrantEntry:
     valid_from: datetime
     valid_until: datetime | None
     revoked_at: datetime | None
+    origin: str | None = None
 
 
 _ENTRY = select(
@@ -205,6 +221,7 @@ _ENTRY = select(
     _g.valid_from,
     _g.valid_until,
     _g.revoked_at,
+    _g.origin,
 ).select_from(grants.outerjoin(accounts).outerjoin(clients))
 _FIND_GRANT = _ENTRY.where(_g.id == bind("grant_id", Uuid))
 _FILTERS: Mapping[str, ColumnElement[bool]] = {
@@ -264,6 +281,7 @@ def _entry(row: Any) -> GrantEntry:
         valid_from=row["valid_from"],
         valid_until=row["valid_until"],
         revoked_at=row["revoked_at"],
+        origin=row["origin"],
     )
 
 
