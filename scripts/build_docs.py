@@ -83,7 +83,7 @@ ROLES: Mapping[Role, tuple[str, str]] = {
     ),
     Role.SAS_PLATFORM: (
         "plateforme numérique SAS",
-        "For the national platform, whose interface is not here yet: reads code lists, no slot.",
+        "The national platform: reads free slots of its territories, never a patient.",
     ),
     Role.ADMIN: (
         "administrateur",

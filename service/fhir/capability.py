@@ -19,7 +19,7 @@ def statement(base: str) -> dict[str, Any]:
         "kind": "instance",
         "instantiates": [codes.INDIVIDUALS, codes.COMMUNITIES],
         "software": {"name": "SNP broker", "version": version("snp-broker")},
-        "implementation": {"description": "SNP broker", "url": f"{base}/fhir"},
+        "implementation": {"description": "SNP broker", "url": base},
         "fhirVersion": codes.FHIR_VERSION,
         "format": ["application/fhir+json", "json"],
         "implementationGuide": [codes.GUIDE],

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from service import slots
 from service.fhir import query, resources
 from service.fhir.capability import statement
-from service.fhir.http import Documented, Exchanged, answer, base_url, outcomes
+from service.fhir.http import Documented, Exchanged, answer, base_url, outcomes, pages_url
 from service.fhir.schemas import FhirResource
 from service.identity import Actor
 from service.identity.http import CurrentActor
@@ -89,14 +89,9 @@ async def search_slots(request: Request, uow: Uow, actor: CurrentActor) -> Respo
         rpps=search.rpps, from_=search.from_, to=search.to, communities=search.communities
     )
     found = await slots.free_of(uow, actor, wanted)
-    base = base_url(request)
-    return answer(
-        resources.Writer(base, search.communities).bundle(
-            found,
-            bundle_id=str(new_id()),
-            self_link=query.self_link(f"{base}/fhir/Slot", asked),
-        )
-    )
+    writer = _writer(request, communities=search.communities)
+    link = query.self_link(f"{writer.base}/Slot", asked)
+    return answer(writer.bundle(found, bundle_id=str(new_id()), self_link=link))
 
 
 @router.get(
@@ -108,7 +103,7 @@ async def search_slots(request: Request, uow: Uow, actor: CurrentActor) -> Respo
 async def read_slot(request: Request, uow: Uow, actor: CurrentActor, slot_id: str) -> Response:
     """Read a free slot that a search would show."""
     agenda = await _one(uow, actor, FreeWanted(slot_id=_number(slot_id)))
-    return answer(resources.Writer(base_url(request)).slot(agenda, agenda.slots[0]))
+    return answer(_writer(request).slot(agenda, agenda.slots[0]))
 
 
 @router.get(
@@ -133,7 +128,7 @@ async def read_practitioner_role(
 ) -> Response:
     """Read a practitioner at a place with a slot that a search would show."""
     agenda = await _one(uow, actor, _at_place(role_id))
-    return answer(resources.Writer(base_url(request)).practitioner_role(agenda))
+    return answer(_writer(request).practitioner_role(agenda))
 
 
 @router.get(
@@ -156,6 +151,10 @@ async def read_practitioner(uow: Uow, actor: CurrentActor, practitioner_id: str)
 async def metadata(request: Request) -> Response:
     """Say what this interface can: a CapabilityStatement, for everybody."""
     return answer(statement(base_url(request)))
+
+
+def _writer(request: Request, *, communities: bool = False) -> resources.Writer:
+    return resources.Writer(base_url(request), pages_url(request), communities)
 
 
 async def _one(uow: UnitOfWork, actor: Actor, wanted: FreeWanted) -> FreeAgenda:

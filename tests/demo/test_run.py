@@ -22,9 +22,11 @@ from urllib.request import Request, urlopen
 import pytest
 
 from tests.demo.processes import Snp, sentence, snp
+from tests.fhir.validator import GUIDES, findings
 
 pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(300)]
 
+ROOT = Path(__file__).parents[2]
 FIRST_START_SECONDS = 60  # 20 on two free cores; the other tests keep both busy
 RESTART_SECONDS = 15
 ROLES = {
@@ -167,6 +169,25 @@ def test_the_three_lines_work_when_pasted(demo: Demo) -> None:
     assert figures["calls"] == 17232
     assert figures["synthetic"] is True
     assert [outcome["percent"] for outcome in figures["outcomes"]] == [42, 37, 14, 8]
+
+
+def test_the_lines_of_the_national_platform_work_when_pasted(demo: Demo) -> None:
+    """The answer of the README is a valid Bundle of hidden slots."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    lines = [
+        line.strip()
+        .replace("http://127.0.0.1:8000", demo.base_url)
+        .replace("var/demo/", f"{demo.data}/")
+        for line in readme.splitlines()
+        if line.startswith(("    SAS=", '    curl -s -H "Authorization: Bearer $SAS"'))
+    ]
+    assert len(lines) == 2
+    bundle = _pasted(lines)
+    assert not [found for guide in GUIDES.values() for found in findings(guide, bundle)]
+    slots = [entry["resource"] for entry in bundle["entry"]][: bundle["total"]]
+    assert len(slots) > 10
+    labels = [[coding["code"] for coding in slot["meta"]["security"]] for slot in slots]
+    assert ["SNP"] in labels
 
 
 def _pasted(lines: list[str]) -> Any:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from service.directory.tables import practitioners
 from service.identity import Role
+from tests.fhir.validator import GUIDES, findings
 from tests.support import Caller, World, soon
 
 IDNPS = "urn:oid:1.2.250.1.71.4.2.1"
@@ -51,12 +52,13 @@ def query(rpps: Sequence[str], start: datetime | None = None, end: datetime | No
 async def search(
     caller: Caller, rpps: Sequence[str], *, communities: bool = False, **bounds: datetime
 ) -> Resource:
-    """The Bundle that answers a search."""
+    """The Bundle that answers a search, valid against both versions of the guide."""
     answer = await caller.get(
         f"/fhir/Slot?{query(rpps, **bounds)}{COMMUNITIES if communities else ''}"
     )
     assert (answer.status_code, answer.headers["content-type"]) == (200, FHIR), answer.text
     bundle: Resource = answer.json()
+    assert not [found for guide in GUIDES.values() for found in findings(guide, bundle)]
     return bundle
 
 

@@ -5,6 +5,9 @@ import pytest
 from fastapi import FastAPI
 
 from service.fhir.http import outcome as written
+from service.kernel import errors
+from service.kernel.errors import DomainError
+from service.kernel.http.problems import status_of
 from service.kernel.http.rate import RateLimit
 from tests.fhir.support import FHIR, outcome, platform, query, search
 from tests.support import World, problem, soon
@@ -86,11 +89,20 @@ async def test_a_defect_of_ours(world: World, app: FastAPI) -> None:
     sas = await platform(world)
     settings, app.state.settings = app.state.settings, None
     try:
-        answer = await sas.get("/fhir/metadata")
+        answer = await sas.get(f"/fhir/Slot?{query(WHO)}")
     finally:
         app.state.settings = settings
     [issue] = outcome(answer, 500, "exception", "defect")
     assert issue["severity"] == "fatal"
+
+
+def test_each_kind_of_refusal_has_an_issue_type() -> None:
+    families = [family for family in vars(errors).values() if isinstance(family, type)]
+    refusals = [f for f in families if issubclass(f, DomainError) and f is not DomainError]
+    assert len(refusals) > 10
+    for refusal in refusals:
+        body = {"status": status_of(refusal), "code": refusal.code, "title": refusal.title}
+        assert b'"code":"processing"' not in written(body)[0], refusal
 
 
 def test_a_broken_rule_is_told_where() -> None:

@@ -45,7 +45,6 @@ class FreeAgenda:
     location: Mapping[str, Any]
     finess: str | None
     siret: str | None
-    zone: str
     slots: tuple[FreeSlot, ...]
 
 

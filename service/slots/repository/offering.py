@@ -141,14 +141,12 @@ async def free(uow: UnitOfWork, actor: Actor, wanted: FreeWanted) -> list[FreeAg
 def _agenda(row: Row) -> FreeAgenda:
     practitioner = directory.practitioner_card(row)
     assert practitioner is not None  # noqa: S101  joined by their number
-    zone = ZoneInfo(row["zone"])
     return FreeAgenda(
         practitioner=practitioner,
         location=directory.location_card(row),
         finess=row["finess"],
         siret=row["siret"],
-        zone=row["zone"],
-        slots=tuple(_seen(orjson.loads(row["slots"]), zone)),
+        slots=tuple(_seen(orjson.loads(row["slots"]), ZoneInfo(row["zone"]))),
     )
 
 
