@@ -31,6 +31,7 @@ _ISSUES: Mapping[int, str] = {
     414: "too-long",
     415: "not-supported",
     422: "business-rule",
+    428: "required",
     429: "throttled",
     431: "too-long",
     500: "exception",
