@@ -10,7 +10,7 @@ _DATE = "2026-11-22"
 _READ, _SEARCH = {"code": "read"}, {"code": "search-type"}
 
 
-def statement(base: str) -> dict[str, Any]:
+def statement(interface: str) -> dict[str, Any]:
     """Say what can be asked for at an address."""
     return {
         "resourceType": "CapabilityStatement",
@@ -19,7 +19,7 @@ def statement(base: str) -> dict[str, Any]:
         "kind": "instance",
         "instantiates": [codes.INDIVIDUALS, codes.COMMUNITIES],
         "software": {"name": "SNP broker", "version": version("snp-broker")},
-        "implementation": {"description": "SNP broker", "url": base},
+        "implementation": {"description": "SNP broker", "url": interface},
         "fhirVersion": codes.FHIR_VERSION,
         "format": ["application/fhir+json", "json"],
         "implementationGuide": [codes.GUIDE],

@@ -13,7 +13,15 @@ from service.identity.http import Guarded, refusals
 from service.kernel.errors import DomainError
 from service.kernel.http.problems import status_of
 
-__all__ = ["Documented", "Exchanged", "answer", "base_url", "outcome", "outcomes", "pages_url"]
+__all__ = [
+    "Documented",
+    "Exchanged",
+    "answer",
+    "base_url",
+    "interface_url",
+    "outcome",
+    "outcomes",
+]
 
 # As the guide has it, as FHIR had it before, and as everybody else.
 _BODIES = ("application/fhir+json", "application/json+fhir", "application/json")
@@ -97,14 +105,14 @@ def answer(resource: Mapping[str, Any], status: int = 200, **headers: str) -> Re
 
 
 def base_url(request: Request) -> str:
-    """Return where this interface was reached just now: the platform's own way in."""
-    return f"{str(request.base_url).rstrip('/')}/fhir"
-
-
-def pages_url(request: Request) -> str:
-    """Return where people reach the service: as the settings say, or this way, too."""
+    """Return where this service is reached: as the settings say, or as it was just now."""
     public: str = request.app.state.settings.public_url
     return public or str(request.base_url).rstrip("/")
+
+
+def interface_url(request: Request) -> str:
+    """Return where the platform reaches this interface."""
+    return f"{str(request.base_url).rstrip('/')}/fhir"
 
 
 class Documented(JSONResponse):

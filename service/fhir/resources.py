@@ -19,13 +19,13 @@ Resource = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """Writes resources for individuals or for communities.
+    """Writes resources, for individuals or for communities.
 
-    `base`: where the interface is reached; `pages`: where people reach the service.
+    `base` is where people reach the service, `interface` where the platform does.
     """
 
     base: str
-    pages: str
+    interface: str
     communities: bool = False
 
     def bundle(self, agendas: Sequence[FreeAgenda], *, bundle_id: str, self_link: str) -> Resource:
@@ -57,7 +57,7 @@ class Writer:
 
     def _entry(self, resource: Resource, mode: str) -> Resource:
         return {
-            "fullUrl": f"{self.base}/{resource['resourceType']}/{resource['id']}",
+            "fullUrl": f"{self.interface}/{resource['resourceType']}/{resource['id']}",
             "resource": resource,
             "search": {"mode": mode},
         }
@@ -93,7 +93,7 @@ class Writer:
             "status": "free",
             "start": instant(slot.starts_at),
             "end": instant(slot.ends_at),
-            "comment": f"{self.pages}/agenda?slot={slot.id}",
+            "comment": f"{self.base}/agenda?slot={slot.id}",
         }
 
     def practitioner_role(self, agenda: FreeAgenda) -> Resource:
@@ -131,7 +131,7 @@ class Writer:
             "identifier": [
                 {
                     "type": _concept(codes.LOCATION_IDENTIFIER_TYPE, "INTRN"),
-                    "system": f"{self.pages}/v1/locations",
+                    "system": f"{self.base}/v1/locations",
                     "value": str(place["id"]),
                 }
             ],

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request, Response
 from service import slots
 from service.fhir import query, resources
 from service.fhir.capability import statement
-from service.fhir.http import Documented, Exchanged, answer, base_url, outcomes, pages_url
+from service.fhir.http import Documented, Exchanged, answer, base_url, interface_url, outcomes
 from service.fhir.schemas import FhirResource
 from service.identity import Actor
 from service.identity.http import CurrentActor
@@ -90,8 +90,13 @@ async def search_slots(request: Request, uow: Uow, actor: CurrentActor) -> Respo
     )
     found = await slots.free_of(uow, actor, wanted)
     writer = _writer(request, communities=search.communities)
-    link = query.self_link(f"{writer.base}/Slot", asked)
-    return answer(writer.bundle(found, bundle_id=str(new_id()), self_link=link))
+    return answer(
+        writer.bundle(
+            found,
+            bundle_id=str(new_id()),
+            self_link=query.self_link(f"{writer.interface}/Slot", asked),
+        )
+    )
 
 
 @router.get(
@@ -150,11 +155,11 @@ async def read_practitioner(uow: Uow, actor: CurrentActor, practitioner_id: str)
 )
 async def metadata(request: Request) -> Response:
     """Say what this interface can: a CapabilityStatement, for everybody."""
-    return answer(statement(base_url(request)))
+    return answer(statement(interface_url(request)))
 
 
 def _writer(request: Request, *, communities: bool = False) -> resources.Writer:
-    return resources.Writer(base_url(request), pages_url(request), communities)
+    return resources.Writer(base_url(request), interface_url(request), communities)
 
 
 async def _one(uow: UnitOfWork, actor: Actor, wanted: FreeWanted) -> FreeAgenda:
