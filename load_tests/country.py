@@ -72,6 +72,11 @@ def doctor(territory: int, number: int) -> UUID:
     return UUID(_identifier(3, territory * 100_000 + number))
 
 
+def rpps(territory: int, number: int) -> str:
+    """Return the national number of a doctor."""
+    return str(10_000_000_000 + territory * 100_000 + number)
+
+
 def community(territory: int, number: int) -> UUID:
     """Name one of the six communities of a territory."""
     return UUID(_identifier(4, territory * 16 + number))

@@ -76,6 +76,13 @@ def operations() -> list[Operation]:
         f"/v1/slots?practitioner={country.doctor(0, n)}&{window}" for n in range(_PRACTITIONERS)
     ]
     me = country.doctor(0, 0)
+    bounds = [quote((now + timedelta(days=days)).isoformat()) for days in (0, 3)]
+    platform = (
+        "/fhir/Slot?_include=Slot:schedule&_include:iterate=Schedule:actor&status=free"
+        f"&start=ge{bounds[0]}&start=le{bounds[1]}&schedule.actor:Practitioner.identifier="
+        + ",".join(f"8{country.rpps(0, n)}" for n in range(_PRACTITIONERS))
+    )
+    communities = f"{platform}&_include=Slot:service-type-reference"
     return [
         Operation("search near, 30 km", [f"/v1/slots?limit=20&{_NEAR}"], marked=True),
         Operation("search near, by distance", [f"/v1/slots?limit=20&{_NEAR}&sort=distance"]),
@@ -84,6 +91,8 @@ def operations() -> list[Operation]:
         Operation("search a community's slots", [f"/v1/slots?limit=20&{_THEIRS}"], "member"),
         Operation("search a territory", [f"/v1/slots?limit=20&{_OURS}"], marked=True),
         Operation(f"search {_PRACTITIONERS} practitioners, 3 days", each, marked=True),
+        Operation("the platform's search", [platform], "platform", marked=True),
+        Operation("the platform's search for communities", [communities], "platform"),
         Operation("booking", [], books=True),
         Operation("bookings of the centre", ["/v1/bookings?limit=20"]),
         Operation("bookings of a doctor", ["/v1/bookings?limit=20"], "doctor"),
@@ -145,6 +154,7 @@ async def callers(database: Database, codes: Sequence[str]) -> dict[str, NewSecr
         "regulator": {"role": Role.REGULATOR, **here},
         "national": {"role": Role.REGULATOR, "territories": list(codes)},
         "member": {"role": Role.PHARMACIST, "cpts_ids": [country.community(0, 2)], **here},
+        "platform": {"role": Role.SAS_PLATFORM, **here},
         "doctor": {"role": Role.DOCTOR, "practitioner_ids": [country.doctor(0, 0)], **here},
     }
     async with database.unit_of_work() as uow:
