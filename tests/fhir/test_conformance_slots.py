@@ -46,6 +46,8 @@ from tests.support import Caller, World, soon
 
 Resource = dict[str, Any]
 PARIS = ZoneInfo("Europe/Paris")
+# An id that nobody has.
+NEVER = "01a20359-990d-71a3-8819-0b66d831ec29"
 WHO = "schedule.actor:Practitioner.identifier"
 
 
@@ -906,7 +908,7 @@ async def test_ig_a_slot_is_read_as_individuals_see_it(scene: Scene) -> None:
 
 
 @pytest.mark.parametrize("kind", ["Slot", "Schedule", "Practitioner", "PractitionerRole"])
-@pytest.mark.parametrize("resource_id", ["none", str(new_id()), f"10000000000.{new_id()}", "1.2.3"])
+@pytest.mark.parametrize("resource_id", ["none", NEVER, f"10000000000.{NEVER}", "1.2.3"])
 async def test_ig_what_is_not_shown_cannot_be_read(
     scene: Scene, kind: str, resource_id: str
 ) -> None:
