@@ -9,7 +9,8 @@ from starlette.responses import JSONResponse
 
 from service.fhir.codes import MEDIA_TYPE
 from service.fhir.schemas import OperationOutcome
-from service.identity.http import Guarded, refusals
+from service.fhir.transport import CertificateNotAllowed, admit
+from service.identity.http import Guarded, Handler, refusals
 from service.kernel.errors import DomainError
 from service.kernel.http.problems import status_of
 
@@ -52,7 +53,7 @@ _RULE_BROKEN = 422
 
 
 class Exchanged(Guarded):
-    """A guarded route of the national interface.
+    """A guarded route of the national interface, for those whom `transport` admits.
 
     Bodies come by any name of JSON that FHIR has had; a parameter that nobody knows is passed over,
     as FHIR wants it.
@@ -60,6 +61,16 @@ class Exchanged(Guarded):
 
     media_types = _BODIES
     passes_over_unknown = True
+
+    def get_route_handler(self) -> Handler:
+        """Look at the certificate before anything else."""
+        handle = super().get_route_handler()
+
+        async def looked_at(request: Request) -> Response:
+            await admit(request)
+            return await handle(request)
+
+        return looked_at
 
 
 def outcome(problem: Mapping[str, Any]) -> tuple[bytes, str]:
@@ -126,7 +137,8 @@ def outcomes(*named: type[DomainError]) -> dict[int | str, Any]:
 
     Rules of the query's form (422) are not applied here: what is not known is passed over.
     """
-    found = {status: response["description"] for status, response in refusals(*named).items()}
+    asked = refusals(CertificateNotAllowed, *named)
+    found = {status: response["description"] for status, response in asked.items()}
     if not any(status_of(refusal) == _RULE_BROKEN for refusal in named):
         del found[_RULE_BROKEN]
     found["default"] = "Any other refusal, or a fault of ours (500): see `issue`."

@@ -3,13 +3,14 @@
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 
 from service import slots
 from service.fhir import query, resources
 from service.fhir.capability import statement
 from service.fhir.http import Documented, Exchanged, answer, base_url, interface_url, outcomes
 from service.fhir.schemas import FhirResource
+from service.fhir.transport import admit
 from service.identity import Actor
 from service.identity.http import CurrentActor
 from service.kernel.db import UnitOfWork
@@ -21,8 +22,13 @@ from service.slots import FreeAgenda, FreeWanted
 router = APIRouter(
     prefix="/fhir", tags=["fhir"], route_class=Exchanged, default_response_class=Documented
 )
-# What we can: for everybody, it tells of nobody.
-capability = APIRouter(prefix="/fhir", tags=["fhir"], default_response_class=Documented)
+# What we can: for everybody who gets here, it tells of nobody.
+capability = APIRouter(
+    prefix="/fhir",
+    tags=["fhir"],
+    default_response_class=Documented,
+    dependencies=[Depends(admit)],
+)
 
 
 class ResourceNotFound(NotFound):

@@ -19,7 +19,7 @@ class CertificateNotAllowed(Forbidden):
     title = "This interface answers the certificates of the national platform only."
 
 
-def admit(request: Request) -> None:
+async def admit(request: Request) -> None:
     """Refuse a request without a certificate of the platform with `certificate-not-allowed` or
     `certificate-refused`. Where the settings name neither CN nor OU, everybody passes.
     """

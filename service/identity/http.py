@@ -43,7 +43,7 @@ from service.kernel.http.problems import problems
 from service.kernel.http.proxies import address
 from service.kernel.http.rate import TooManyRequests, network
 
-__all__ = ["Authenticators", "CurrentActor", "Guarded", "refusals"]
+__all__ = ["Authenticators", "CurrentActor", "Guarded", "Handler", "refusals"]
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 

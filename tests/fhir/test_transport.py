@@ -47,6 +47,7 @@ def served(
         SNP_KEYS=keys.model_dump_json(),
         SNP_TRUSTED_PROXIES="127.0.0.1",
         SNP_CERTIFICATE_HEADER=HEADER,
+        SNP_PUBLIC_URL=f"https://{PUBLIC}",
         SNP_SAS_COMMON_NAMES=f"{COMMON_NAME}, {OTHER_NAME}",
         SNP_SAS_ORGANIZATIONAL_UNITS=UNIT,
     ) as process:
@@ -134,7 +135,9 @@ def test_the_right_certificate_is_answered(platform: Platform) -> None:
     for name in (COMMON_NAME, OTHER_NAME):
         answer = platform.search(platform.certificate(SUBJECT.replace(COMMON_NAME, name)))
         assert answer.status_code == 200, answer.text
-        assert (answer.json()["resourceType"], answer.json()["total"]) == ("Bundle", 0)
+        bundle = answer.json()
+        assert (bundle["resourceType"], bundle["total"]) == ("Bundle", 0)
+        assert bundle["link"][0]["url"].startswith(f"https://{SAS}/fhir/Slot?")
 
 
 @pytest.mark.parametrize(
@@ -229,8 +232,9 @@ def test_nobody_reaches_the_interface_through_the_other_server(platform: Platfor
 
 
 def test_the_service_itself_asks_for_a_certificate(served: str) -> None:
-    answer = httpx.get(f"http://{served}/fhir/Slot", trust_env=False)
-    assert "platform" in refused(answer)
+    for path in ("Slot", "Slot/", "metadata", "Practitioner/x"):
+        answer = httpx.get(f"http://{served}/fhir/{path}", trust_env=False)
+        assert "platform" in refused(answer)
 
 
 def test_a_service_that_is_away_is_told_in_the_words_of_fhir(
