@@ -23,7 +23,7 @@ SCENARIO ?= morning
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install demo test test-pg15 test-pgbouncer test-nginx test-dockerfile bench telling torture fuzz load scale \
+.PHONY: help install demo test test-pg15 test-pgbouncer test-nginx test-dockerfile bench telling sas torture fuzz load scale \
   audit check fix client openapi migration
 
 help: ## Say what there is
@@ -61,6 +61,9 @@ bench: $(READY_TO_DEVELOP) ## Measure beside the floor of the stack (BASE=rev: b
 telling: $(READY_TO_DEVELOP) ## Measure how soon the outside hears of a booking, and what that costs (SECONDS=60 ROUNDS=5)
 	@$(BIN)/python -m load_tests.telling $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS))
+
+sas: $(READY_TO_DEVELOP) ## Measure the national platform's searches among a million slots (SECONDS=60)
+	@$(BIN)/python -m load_tests.sas $(if $(SECONDS),--seconds $(SECONDS))
 
 torture: $(READY_TO_DEVELOP) $(READY_TO_FUZZ) ## Let many work while processes die; send nonsense; time what is hidden (SECONDS=300)
 	@SNP_TORTURE_SECONDS=$(or $(SECONDS),300) SNP_HISTORY_REPORT=load_tests/results/history.json \

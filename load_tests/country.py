@@ -30,6 +30,7 @@ OPEN_SLOTS = 9_901
 CALLS = 49_505
 DOCTORS = 100
 OTHERS = 2_200
+_FIRST_RPPS = 10_000_000_000
 _CHUNK = 100_000
 _LOADERS = 2
 
@@ -62,9 +63,9 @@ class Country:
     written: dict[str, int] = field(default_factory=dict)
 
 
-def country(percent: float) -> Country:
+def country(percent: float, calls: int = CALLS) -> Country:
     """Size a country; 100 % has 1 000 001 open slots and 5 000 005 calls."""
-    return Country(territories(max(1, round(WHOLE * percent / 100))))
+    return Country(territories(max(1, round(WHOLE * percent / 100))), calls=calls)
 
 
 def doctor(territory: int, number: int) -> UUID:
@@ -73,8 +74,8 @@ def doctor(territory: int, number: int) -> UUID:
 
 
 def rpps(territory: int, number: int) -> str:
-    """Return the national number of a doctor."""
-    return str(10_000_000_000 + territory * 100_000 + number)
+    """Tell the national number of a doctor."""
+    return str(_FIRST_RPPS + territory * 100_000 + number)
 
 
 def community(territory: int, number: int) -> UUID:
@@ -144,7 +145,7 @@ INSERT INTO locations (id, organization_id, name, commune, latitude, longitude)
 
 _PRACTITIONERS = f"""
 INSERT INTO practitioners (id, rpps, family_name, given_name, specialty, territory, status)
-  SELECT {_id(3, "t * 100000 + n")}, (10000000000 + t * 100000 + n)::text,
+  SELECT {_id(3, "t * 100000 + n")}, ({_FIRST_RPPS} + t * 100000 + n)::text,
          {_family("(t * 31 + n)")},
          ('{_GIVEN}'::text[])[1 + n % 15], CASE WHEN n % 3 = 0 THEN 'SM54' ELSE 'SM26' END, code,
          CASE WHEN n % 10 = 0 THEN 'locum' ELSE 'self_employed' END

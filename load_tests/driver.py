@@ -141,6 +141,40 @@ async def press(
     return measured
 
 
+async def steady(
+    port: int, requests: Iterator[bytes], *, rate: float, connections: int, seconds: float
+) -> Measured:
+    """Send requests at a steady rate, whatever the answers take, over connections that are free.
+
+    A time counts from the instant at which its request was due: who waits for a connection waits.
+    """
+    measured = Measured()
+    free: asyncio.Queue[Connection] = asyncio.Queue()
+    lines = [await Connection.open(port) for _ in range(connections)]
+    for line in lines:
+        free.put_nowait(line)
+    started = time.perf_counter()
+
+    async def one(content: bytes, due: float) -> None:
+        connection = await free.get()
+        answer = await connection.send(content)
+        measured.times.append(time.perf_counter() - due)
+        measured.statuses[answer.status] += 1
+        free.put_nowait(connection)
+
+    try:
+        async with asyncio.TaskGroup() as sent:
+            for number in range(int(rate * seconds)):
+                due = started + number / rate
+                await asyncio.sleep(max(0, due - time.perf_counter()))
+                sent.create_task(one(next(requests), due))
+    finally:
+        measured.seconds = time.perf_counter() - started
+        for line in lines:
+            line.close()
+    return measured
+
+
 async def herd(port: int, contents: Sequence[bytes]) -> Measured:
     """Let rivals, each with a connection of its own, send one request at the same instant."""
     measured = Measured()

@@ -231,10 +231,12 @@ async def _facts(base: Stack) -> tuple[list[UUID], dict[str, Any]]:
     return ids, {"tables": sizes, "database_gb": round(whole / 1e9, 2)}
 
 
-def make(percent: float, stacked: ExitStack, say: Any) -> Callable[[], Served]:
-    """Generate a country; what is returned serves it."""
+def make(
+    percent: float, stacked: ExitStack, say: Any, *, calls: int = country.CALLS
+) -> Callable[[], Served]:
+    """Generate a country with so many calls in each territory; what is returned serves it."""
     started = time.monotonic()
-    wanted = country.country(percent)
+    wanted = country.country(percent, calls)
     say(f"{percent:g} %: {len(wanted.codes)} territories")
     base = stacked.enter_context(stack())
     with _hasty(base):
