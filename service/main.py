@@ -12,7 +12,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.middleware.cors import CORSMiddleware
 
 from service import audit as traces
-from service import messages, stream, webhooks
+from service import messages, sas, stream, webhooks
 from service.agenda.router import entries
 from service.agenda.router import router as agenda
 from service.agenda.tasks import keep_extended
@@ -148,6 +148,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         "stream": stream.keeping,
         "webhooks": webhooks.health,
         "messages": partial(messages.sending, settings),
+        "sas": partial(sas.health, settings),
     }
     app.state.room_measures = [
         traces.measures,
@@ -155,6 +156,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         app.state.hub.measures,
         webhooks.measures,
         messages.measures,
+        sas.measures,
     ]
     app.state.metrics = metrics.Metrics()
     app.state.tokens = Tokens(database.vault.token_keys, settings.token_seconds)

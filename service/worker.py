@@ -23,11 +23,12 @@ from typing import Any
 import procrastinate
 import structlog
 
-from service import messages, slots, stream, webhooks
+from service import messages, sas, slots, stream, webhooks
 from service.kernel import jobs
 from service.kernel.db import Database
 from service.kernel.settings import Settings
 from service.messages import tasks as message_tasks
+from service.sas.tasks import blueprint as sas_tasks
 from service.webhooks.tasks import blueprint as webhook_tasks
 
 POLL_SECONDS = 0.1
@@ -40,12 +41,14 @@ _JOBS_AT_ONCE = 50
 # Rooms that make something of facts, by the name of their cursor.
 CONSUMERS: Mapping[str, stream.Consume] = {
     "messages": messages.consume,
+    "sas": sas.consume,
     "webhooks": webhooks.fan_out,
 }
 # What rooms do by themselves, each so often (seconds).
 CLOCKWORK: Mapping[str, tuple[float, Callable[[Database], Awaitable[object]]]] = {
     "slots": (1.0, slots.settle),
     "messages": (message_tasks.SECONDS, message_tasks.look),
+    "sas": (1.0, sas.sweep),
     "webhooks:sweep": (1.0, webhooks.sweep),
 }
 
@@ -119,6 +122,7 @@ def application(settings: Settings) -> procrastinate.App:
     tasks = {
         "worker": _upkeep,
         "messages": message_tasks.blueprint,
+        "sas": sas_tasks,
         "webhooks": webhook_tasks,
     }
     for room, of_room in tasks.items():

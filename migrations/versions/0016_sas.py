@@ -41,13 +41,13 @@ def upgrade() -> None:
         sa.Column("operator_value", sa.Text(), nullable=False),
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("told_position", sa.BigInteger(), nullable=True),
-        sa.Column("state", sa.Text(), server_default=sa.text("'pending'"), nullable=False),
+        sa.Column("state", sa.Text(), server_default=sa.text("'new'"), nullable=False),
         sa.Column("attempts", sa.SmallInteger(), server_default=sa.text("0"), nullable=False),
         sa.Column("last_status", sa.SmallInteger(), nullable=True),
         sa.Column("last_failure", sa.Text(), nullable=True),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
-            "state IN ('pending', 'told', 'failed', 'abandoned')",
+            "state IN ('new', 'changed', 'told', 'failed', 'abandoned')",
             name=op.f("ck_sas_appointments_state"),
         ),
         sa.ForeignKeyConstraint(

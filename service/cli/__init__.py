@@ -24,6 +24,7 @@ from service.cli import (
     patients,
     people,
     retention,
+    sas,
     serve,
     sessions,
 )
@@ -48,6 +49,7 @@ app.add_typer(audit.app, name="audit")
 app.add_typer(events.app, name="events")
 app.add_typer(deliveries.app, name="deliveries")
 app.add_typer(messages.app, name="messages")
+app.add_typer(sas.app, name="sas")
 app.add_typer(retention.app, name="retention")
 app.add_typer(patients.app, name="patients")
 

@@ -23,6 +23,7 @@ from service.identity.domain import (
 from service.identity.parts import (
     grant_is_live,
     grant_parameters,
+    is_named,
     live_grants,
     right_ended,
     software_is_live,
@@ -107,6 +108,7 @@ __all__ = [
     "grant_is_live",
     "grant_parameters",
     "identifier",
+    "is_named",
     "issue_token",
     "list_clients",
     "list_grants",

@@ -19,7 +19,7 @@ from sqlalchemy import (
 )
 
 from service.identity.domain import BOOKERS, PROFESSIONALS, PUBLISHERS, REGULATION, Actor, Role
-from service.identity.tables import clients, grants
+from service.identity.tables import account_identifiers, clients, grants
 from service.kernel.sql import bind, snp_now
 
 
@@ -124,6 +124,12 @@ def still_acts(
             c.revoked_at.is_(None),
         )
     )
+
+
+def is_named(account_id: ColumnElement[Any]) -> ColumnElement[bool]:
+    """True while somebody has an identifier here: retention has not forgotten them."""
+    i = account_identifiers.c
+    return exists(select(1).where(i.account_id == account_id))
 
 
 def right_ended(

@@ -278,6 +278,25 @@ class Settings(BaseSettings):
         description="What the national SAS platform calls itself where it sends regulators to us,"
         " comma-separated (`sas-preprod`): `origin` at `/oauth/token`.",
     )
+    sas_appointments_url: str = Field(
+        "",
+        description="Where the SAS platform takes appointments (FHIR base URL, without"
+        " `/Appointment`). Empty: what its regulators book here waits.",
+    )
+    sas_system: str = Field(
+        "",
+        description="Identifier system of our appointments: our OID (`urn:oid:…`), or an URL of"
+        " ours.",
+    )
+    sas_client_certificate: Path | None = Field(
+        None, description="PEM file of the certificate that we show to the SAS platform."
+    )
+    sas_client_key: Path | None = Field(None, description="PEM file of its key.")
+    sas_server_ca: Path | None = Field(
+        None,
+        description="PEM file of the authorities (IGC-Santé) that the SAS platform's own"
+        " certificate may be of. Unset: those that this machine trusts.",
+    )
     host: str = Field("127.0.0.1", description="Address that `snp serve` listens on.")
     port: Annotated[int, Field(ge=0, le=65535)] = Field(8000, description="Port of `snp serve`.")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
@@ -322,6 +341,17 @@ class Settings(BaseSettings):
         if value and not is_safe_url(value.get_secret_value()):
             raise ValueError("a gateway is an https:// URL (http:// on this machine only)")
         return value
+
+    @model_validator(mode="after")
+    def _to_sas(self) -> Self:
+        if self.sas_appointments_url:
+            if not is_safe_url(self.sas_appointments_url):
+                raise ValueError("SAS is told by https:// only (http:// on this machine)")
+            if not self.sas_system.startswith(("urn:oid:", "https://")):
+                raise ValueError("SNP_SAS_APPOINTMENTS_URL needs SNP_SAS_SYSTEM: our OID, or URL")
+        if (self.sas_client_certificate is None) != (self.sas_client_key is None):
+            raise ValueError("SNP_SAS_CLIENT_CERTIFICATE and SNP_SAS_CLIENT_KEY go together")
+        return self
 
     @model_validator(mode="after")
     def _from_whom(self) -> Self:

@@ -44,16 +44,16 @@ sas_appointments = Table(
     # Who booked, as SAS called them then.
     Column("operator_system", Text, nullable=False),
     Column("operator_value", Text, nullable=False),
-    # The newest fact about the booking, and the newest that SAS has; null: it has none yet.
+    # The newest fact about the booking, and the newest that SAS has; null: none that we know of.
     Column("position", BigInteger, nullable=False),
     Column("told_position", BigInteger),
-    Column("state", Text, nullable=False, server_default=text("'pending'")),
+    Column("state", Text, nullable=False, server_default=text("'new'")),
     Column("attempts", SmallInteger, nullable=False, server_default=text("0")),
     Column("last_status", SmallInteger),
     Column("last_failure", Text),
     # Null: SAS has everything, or it was given up.
     Column("next_attempt_at", Instant),
-    CheckConstraint("state IN ('pending', 'told', 'failed', 'abandoned')", name="state"),
+    CheckConstraint("state IN ('new', 'changed', 'told', 'failed', 'abandoned')", name="state"),
     Index(
         "ix_sas_appointments_due",
         "next_attempt_at",

@@ -19,11 +19,9 @@ import httpcore
 import httpx
 
 from service.kernel import clock
+from service.kernel.sending import Attempt, DeliveryFailure, answered
 from service.webhooks.domain.sending import (
-    Attempt,
-    DeliveryFailure,
     Send,
-    answered,
     may_connect,
     url_faults,
 )

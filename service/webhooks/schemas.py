@@ -9,6 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
 from service.kernel.http.shapes import Answer, Body, Instant
+from service.kernel.sending import DeliveryFailure
 from service.stream import TYPES
 from service.webhooks.domain import (
     Delivery,
@@ -18,7 +19,7 @@ from service.webhooks.domain import (
     EndpointDraft,
     WebhookFormat,
 )
-from service.webhooks.domain.sending import LONGEST_URL, DeliveryFailure
+from service.webhooks.domain.sending import LONGEST_URL
 
 _EXAMPLE: dict[str, Any] = {
     "url": "https://receiver.example.fr/hooks",

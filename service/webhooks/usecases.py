@@ -19,6 +19,7 @@ from service.kernel.db import Database, UnitOfWork
 from service.kernel.errors import FieldError
 from service.kernel.ids import new_id
 from service.kernel.paging import Page, PageRequest
+from service.kernel.sending import Attempt, DeliveryFailure
 from service.kernel.versions import Expected
 from service.stream import Fact
 from service.webhooks import repository
@@ -45,8 +46,6 @@ from service.webhooks.domain import (
 )
 from service.webhooks.domain.sending import (
     SECRET_BYTES,
-    Attempt,
-    DeliveryFailure,
     Send,
     as_text,
     rest,

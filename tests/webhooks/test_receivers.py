@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from service import stream
+from service.kernel.sending import SCHEDULE
 from service.webhooks import usecases
-from service.webhooks.domain.sending import SCHEDULE
 from tests.support import problem
 from tests.webhooks.conftest import Broker
 from tests.webhooks.receivers import HANG, Answer, Received, receiving

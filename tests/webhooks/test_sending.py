@@ -11,13 +11,10 @@ import httpcore
 import pytest
 from standardwebhooks import Webhook
 
+from service.kernel.sending import SCHEDULE, Attempt, DeliveryFailure, answered
 from service.webhooks.clients import AddressRefused, Guarded, sender
 from service.webhooks.domain import DeliveryState, sending
 from service.webhooks.domain.sending import (
-    SCHEDULE,
-    Attempt,
-    DeliveryFailure,
-    answered,
     is_public,
     rest,
     settled,

@@ -1,4 +1,4 @@
-"""How a message is signed and tried again, and where one is never sent. Pure."""
+"""How a message is signed, what becomes of it, and where one is never sent. Pure."""
 
 import base64
 import hashlib
@@ -6,23 +6,17 @@ import hmac
 import ipaddress
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from enum import StrEnum
-from http import HTTPStatus
+from datetime import datetime, timedelta
 from ipaddress import IPv4Address, IPv6Address
 from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from service.kernel.errors import FieldError
+from service.kernel.sending import Attempt, DeliveryFailure, pause
 from service.webhooks.domain import DeliveryState
 
 SECRET_BYTES = 32
 LONGEST_URL = 2000
-# Seconds before each attempt (Standard Webhooks 1.0); about 75 hours in all.
-SCHEDULE = (0, 5, 300, 1800, 7200, 18_000, 36_000, 50_400, 72_000, 86_400)
-_JITTER = 0.2
-_LONGEST_RETRY_AFTER = 3600.0
 _SHORTEST_REST, _LONGEST_REST = 5.0, 60.0
 HOPELESS_AFTER = timedelta(days=3)
 
@@ -34,74 +28,8 @@ _IPV4_BITS = 0xFFFFFFFF
 Address = IPv4Address | IPv6Address
 
 
-class DeliveryFailure(StrEnum):
-    """Why an attempt did not arrive."""
-
-    STATUS = "status"
-    TIMEOUT = "timeout"
-    CONNECTION = "connection"
-    UNRESOLVED = "unresolved"
-    ADDRESS_REFUSED = "address-refused"
-    URL_REFUSED = "url-refused"
-    OUT_OF_SCOPE = "out-of-scope"
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """What came of sending something once; without a failure it was delivered."""
-
-    status: int | None = None
-    failure: DeliveryFailure | None = None
-    retry_after: float | None = None
-
-    @property
-    def gone(self) -> bool:
-        """Tell whether the receiver wants nothing more, ever."""
-        return self.status == HTTPStatus.GONE
-
-    @property
-    def lets_rest(self) -> bool:
-        """Tell whether the whole receiver is to be left alone for a while, not this message."""
-        throttled = self.status in _THROTTLED
-        return throttled or self.failure not in {
-            None,
-            DeliveryFailure.STATUS,
-            DeliveryFailure.OUT_OF_SCOPE,
-        }
-
-
 # Posts a body with headers to an URL, and never raises for what the receiver does.
 Send = Callable[[str, Mapping[str, str], bytes], Awaitable[Attempt]]
-
-_THROTTLED = {
-    HTTPStatus.TOO_MANY_REQUESTS,
-    HTTPStatus.BAD_GATEWAY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    HTTPStatus.GATEWAY_TIMEOUT,
-}
-_ASKS_TO_WAIT = {HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE}
-
-
-def answered(status: int, retry_after: str | None, now: datetime) -> Attempt:
-    """Return what an answer means: 2xx and nothing else is an arrival."""
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        return Attempt(status)
-    wait = _seconds(retry_after, now) if status in _ASKS_TO_WAIT else None
-    return Attempt(status, DeliveryFailure.STATUS, wait)
-
-
-def _seconds(retry_after: str | None, now: datetime) -> float | None:
-    """Read a `Retry-After`: seconds or a date; nonsense is none, more than an hour is an hour."""
-    if retry_after is None:
-        return None
-    try:
-        if retry_after.strip().isdecimal():
-            seconds = float(retry_after)
-        else:
-            seconds = (parsedate_to_datetime(retry_after).astimezone(UTC) - now).total_seconds()
-    except (ValueError, OverflowError):
-        return None
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,11 +47,9 @@ def settled(attempt: Attempt, before: int, chance: float) -> Settled:
     """
     if attempt.failure is None:
         return Settled(DeliveryState.DELIVERED, None)
-    tried = before + 1
-    if attempt.gone or attempt.failure is DeliveryFailure.OUT_OF_SCOPE or tried >= len(SCHEDULE):
-        return Settled(DeliveryState.ABANDONED, None)
-    wait = SCHEDULE[tried] * (1 + _JITTER * chance)
-    return Settled(DeliveryState.FAILED, max(wait, attempt.retry_after or 0.0))
+    hopeless = attempt.gone or attempt.failure is DeliveryFailure.OUT_OF_SCOPE
+    wait = None if hopeless else pause(attempt, before, chance)
+    return Settled(DeliveryState.ABANDONED if wait is None else DeliveryState.FAILED, wait)
 
 
 def rest(attempts: Sequence[Attempt], failing: timedelta) -> float | None:

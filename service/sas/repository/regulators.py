@@ -1,12 +1,12 @@
-"""Every SQL statement of the room."""
+"""Who regulates, as SAS says."""
 
 from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Text, Uuid, any_, case, func, insert, null, or_, select, text, update
+from sqlalchemy import Text, Uuid, any_, case, delete, func, insert, null, or_, select, text, update
 
-from service.identity import IDNPS, SAS
+from service.identity import IDNPS, SAS, is_named
 from service.kernel.db import UnitOfWork
 from service.kernel.sql import bind, texts
 from service.sas.domain import Regulator, RegulatorDraft
@@ -97,3 +97,12 @@ async def replace(uow: UnitOfWork, regulator: Regulator) -> None:
         "new_technical": regulator.technical,
     }
     await uow.execute(_REPLACE, {"regulator": regulator.id, **new})
+
+
+# Whom retention has forgotten in `identity`.
+_CLEAR = delete(regulators).where(~_r.active, ~is_named(_r.account_id))
+
+
+async def clear(uow: UnitOfWork) -> None:
+    """Delete who is withdrawn and has no name here any more."""
+    await uow.execute(_CLEAR)

@@ -9,7 +9,6 @@ from service.kernel import events
 from service.kernel.db import UnitOfWork
 from service.kernel.ids import new_id
 from service.kernel.paging import MAX_LIMIT
-from service.sas import repository
 from service.sas.domain import (
     ROLE,
     Regulator,
@@ -19,6 +18,7 @@ from service.sas.domain import (
     Sought,
     known_as,
 )
+from service.sas.repository import regulators as repository
 
 
 async def create(uow: UnitOfWork, actor: Actor, draft: RegulatorDraft) -> Regulator:

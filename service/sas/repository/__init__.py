@@ -1,0 +1,1 @@
+"""Every SQL statement of the room: `regulators`, and what SAS is told of their `appointments`."""

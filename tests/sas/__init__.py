@@ -1,0 +1,1 @@
+"""What the SAS platform tells us, and is told."""
