@@ -27,6 +27,7 @@ from service.directory import reference
 from service.directory.router import router as directory
 from service.directory.router.code_lists import router as code_lists
 from service.fhir.http import outcome
+from service.fhir.regulators import router as regulators
 from service.fhir.router import capability
 from service.fhir.router import router as fhir
 from service.grants.router import router as grants
@@ -205,6 +206,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs.router,
         pages.router,
         fhir,
+        regulators,
         capability,
     ):
         app.include_router(router)

@@ -17,7 +17,7 @@ def statement(interface: str) -> dict[str, Any]:
         "status": "active",
         "date": _DATE,
         "kind": "instance",
-        "instantiates": [codes.INDIVIDUALS, codes.COMMUNITIES],
+        "instantiates": [codes.INDIVIDUALS, codes.COMMUNITIES, codes.STRUCTURES],
         "software": {"name": "SNP broker", "version": version("snp-broker")},
         "implementation": {"description": "SNP broker", "url": interface},
         "fhirVersion": codes.FHIR_VERSION,
@@ -51,10 +51,17 @@ def statement(interface: str) -> dict[str, Any]:
                         {"type": name, "profile": profile, "interaction": [_READ]}
                         for name, profile in (
                             ("Schedule", codes.SCHEDULE),
-                            ("Practitioner", codes.PRACTITIONER),
                             ("PractitionerRole", codes.PRACTITIONER_ROLE),
                         )
                     ),
+                    {
+                        "type": "Practitioner",
+                        "supportedProfile": [codes.PRACTITIONER, codes.REGULATOR],
+                        "interaction": [_READ, {"code": "create"}, {"code": "update"}],
+                        "updateCreate": True,
+                        "conditionalUpdate": True,
+                        "searchParam": [{"name": "identifier", "type": "token"}],
+                    },
                 ],
             }
         ],

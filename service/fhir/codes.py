@@ -21,6 +21,7 @@ SCHEDULE = f"{_SAS}/FrScheduleAgregateur"
 PRACTITIONER = f"{_SAS}/FrPractitionerAgregateur"
 PRACTITIONER_ROLE = f"{_SAS}/FrPractitionerRoleExerciceAgregateur"
 LOCATION = f"{_SAS}/FrLocationAgregateur"
+REGULATOR = f"{_ANS}/StructureDefinition/FrPractitionerRegul"
 CPTS_BUNDLE = f"{_ANS}/StructureDefinition/sas-cpts-bundle-aggregator"
 CPTS_SLOT = f"{_ANS}/StructureDefinition/sas-cpts-slot-aggregator"
 CPTS_SERVICE = f"{_ANS}/StructureDefinition/sas-cpts-healthcareservice-aggregator"
@@ -33,6 +34,7 @@ SERVICE_TYPE = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Slot.servi
 GUIDE = _ANS
 INDIVIDUALS = f"{_ANS}/CapabilityStatement/SAS-GestionnaireAgenda-PsIndiv"
 COMMUNITIES = f"{_ANS}/CapabilityStatement/SAS-GestionnaireAgenda-CPTS"
+STRUCTURES = f"{_ANS}/CapabilityStatement/SAS-GestionnaireStructure"
 SLOT_START = f"{_ANS}/SearchParameter/slot-sp-start"
 
 # --- identifiers --------------------------------------------------------------------------------

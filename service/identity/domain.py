@@ -158,6 +158,8 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "analytics.referrals": FIGURES,
     "analytics.callbacks": FIGURES,
     "analytics.cpts_indicators": FIGURES,
+    "fhir.create_regulator": frozenset({Role.SAS_PLATFORM}),
+    "fhir.put_regulator": frozenset({Role.SAS_PLATFORM}),
     "fhir.search_slots": frozenset({Role.SAS_PLATFORM}),
     "fhir.read_slot": frozenset({Role.SAS_PLATFORM}),
     "fhir.read_schedule": frozenset({Role.SAS_PLATFORM}),

@@ -318,6 +318,8 @@ MATRIX = (
         },
     ),
     Row("fhir.read_slot", "sas", PLATFORM, path=SLOT),
+    Row("fhir.create_regulator", "sas", found=(400,), body={}),
+    Row("fhir.put_regulator", "sas", found=(400,), query={"identifier": "x"}, body={}),
     Row("fhir.read_practitioner", "sas", PLATFORM, path=PRACTITIONER),
     Row("fhir.read_schedule", "sas", PLATFORM, path={"schedule_id": "{rpps}.{location}"}),
     Row("fhir.read_practitioner_role", "sas", PLATFORM, path={"role_id": "{rpps}.{location}"}),
