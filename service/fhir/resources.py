@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from service.directory import reference
@@ -59,7 +60,7 @@ class Writer:
         return {
             "fullUrl": f"{self.interface}/{resource['resourceType']}/{resource['id']}",
             "resource": resource,
-            "search": {"mode": mode},
+            "search": _search(mode),
         }
 
     def _included(self, agenda: FreeAgenda) -> Iterator[Resource]:
@@ -73,18 +74,13 @@ class Writer:
 
     def slot(self, agenda: FreeAgenda, slot: FreeSlot) -> Resource:
         """Write a slot; `comment` is where its agenda is opened, to be given an `origin`."""
+        slot_id = str(slot.id)
         specialty = _specialty(slot.specialty or agenda.practitioner["specialty"])
         return {
             "resourceType": "Slot",
-            "id": str(slot.id),
-            "meta": {
-                **_meta(codes.CPTS_SLOT if self.communities else codes.SLOT),
-                "security": [_coding(codes.VISIBILITY, label) for label in slot.labels],
-            },
-            "serviceType": [
-                *(_concept(codes.MODE, mode) for mode in slot.modes),
-                *map(_of_community, slot.communities),
-            ],
+            "id": slot_id,
+            "meta": _labelled(codes.CPTS_SLOT if self.communities else codes.SLOT, slot.labels),
+            "serviceType": [*_modes(slot.modes), *map(_of_community, slot.communities)],
             **({"specialty": [_concept(codes.SPECIALTY, specialty)]} if specialty else {}),
             "appointmentType": _concept(
                 codes.APPOINTMENT_TYPE, codes.WALK_IN if slot.walk_in else codes.ROUTINE
@@ -93,7 +89,7 @@ class Writer:
             "status": "free",
             "start": instant(slot.starts_at),
             "end": instant(slot.ends_at),
-            "comment": f"{self.base}/agenda?slot={slot.id}",
+            "comment": f"{self.base}/agenda?slot={slot_id}",
         }
 
     def practitioner_role(self, agenda: FreeAgenda) -> Resource:
@@ -255,13 +251,35 @@ def _phone(number: str | None) -> Resource:
     return {"telecom": [{"system": "phone", "value": number}]} if number else {}
 
 
+# What is the same in many slots is made once, and shared: nobody changes a resource.
+
+
+@cache
+def _labelled(profile: str, labels: tuple[str, ...]) -> Resource:
+    security = [_coding(codes.VISIBILITY, label) for label in labels]
+    return {**_meta(profile), "security": security}
+
+
+@cache
+def _modes(modes: tuple[str, ...]) -> Sequence[Resource]:
+    return [_concept(codes.MODE, mode) for mode in modes]
+
+
+@cache
+def _search(mode: str) -> Resource:
+    return {"mode": mode}
+
+
+@cache
 def _meta(profile: str) -> Resource:
     return {"profile": [profile]}
 
 
+@cache
 def _coding(system: str, code: str) -> Resource:
     return {"system": system, "code": code}
 
 
+@cache
 def _concept(system: str, code: str) -> Resource:
     return {"coding": [_coding(system, code)]}
