@@ -159,10 +159,12 @@ async def test_only_the_practitioners_that_are_asked_for(world: World) -> None:
 async def test_what_members_of_a_community_see_is_told_where_communities_are_asked_for(
     world: World,
 ) -> None:
-    named, numbered, nameless = [await world.organization("cpts") for _ in range(3)]
+    named, numbered, nameless, island = [await world.organization("cpts") for _ in range(4)]
     for community in (named, numbered):
         await with_finess(world.database, community, _finess(community))
-    doctor = await world.doctor(cpts_ids=[named, numbered, nameless])
+    # The guide takes digits only.
+    await with_finess(world.database, island, f"2A{island.int % 10**7:07d}")
+    doctor = await world.doctor(cpts_ids=[named, numbered, nameless, island])
     sas = await platform(world)
 
     async def publish(hours: int, visibility: list[str], *cpts: UUID, **more: object) -> str:
@@ -174,8 +176,8 @@ async def test_what_members_of_a_community_see_is_told_where_communities_are_ask
     two = await publish(3, ["CPTS", "PUBLIC"], named, numbered)
     plain = await publish(4, ["SNP"])
     kept = await publish(5, ["CPTS", "SNP"], named, organization_types=["pharmacy"])
-    unnumbered = await publish(6, ["CPTS"], nameless)
-    half = await publish(7, ["CPTS"], nameless, named)
+    unnumbered = await publish(6, ["CPTS"], nameless, island)
+    half = await publish(7, ["CPTS"], island, nameless, named)
     who = await number(world, doctor)
     assert labels(await search(sas, who)) == {two: ["PUBLIC"], plain: ["SNP"], kept: ["SNP"]}
 
