@@ -1,6 +1,8 @@
 """The validator sees: official examples pass but for their known errors, planted faults do not."""
 
 import copy
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -457,6 +459,38 @@ def test_a_planted_fault_is_named(
     spoiled = _spoiled(SAMPLES[name](), where, fault)
     found = [f"{f.path}: {f.rule}" for f in findings(GUIDES[version], spoiled)]
     assert any(one.endswith(said) for one in found), found
+
+
+def _places(value: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    members = value.items() if isinstance(value, dict) else enumerate(value)
+    for key, member in members:
+        yield (*at, key)
+        if isinstance(member, dict | list):
+            yield from _places(member, (*at, key))
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_nothing_may_be_null_nor_of_the_wrong_kind_anywhere(name: str) -> None:
+    odd: Iterator[Any] = itertools.cycle([None, 7.5, "", [[]], {"x": "y"}, [None], "\0"])
+    sample = SAMPLES[name]()
+    for place, value in zip(_places(sample), odd, strict=False):
+        where = ".".join(map(str, place))
+        assert findings(GUIDES["1.2.0"], _spoiled(sample, where, value)), (where, value)
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_nothing_unknown_may_stand_in_any_object(name: str) -> None:
+    sample = SAMPLES[name]()
+    for place in _places(sample):
+        where = ".".join(map(str, place))
+        spoiled = _spoiled(sample, where, _with_more)
+        if spoiled != sample:
+            rules = {finding.rule for finding in findings(GUIDES["1.1.0"], spoiled)}
+            assert "unknown element" in rules, where
+
+
+def _with_more(one: Any) -> Any:
+    return {**one, "unheardOf": "x"} if isinstance(one, dict) else one
 
 
 def test_every_rule_of_the_validator_has_a_planted_fault() -> None:

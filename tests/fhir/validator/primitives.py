@@ -9,18 +9,20 @@ _YEAR = r"([0-9]([0-9]([0-9][1-9]|[1-9]0)|[1-9]00)|[1-9]000)"
 _MONTH, _DAY = r"(0[1-9]|1[0-2])", r"(0[1-9]|[1-2][0-9]|3[0-1])"
 _TIME = r"([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?"
 _ZONE = r"(Z|(\+|-)((0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
+# No control character but these.
+_STRING = r"[\r\n\t\x20-\U0010ffff]+"
 # What RFC 3986 lets nobody write unencoded.
-_URI = r"[^\s<>\"{}|\\^`]+"
+_URI = r"[^\x00-\x20\s<>\"{}|\\^`]+"
 
 _TEXTS = {
-    "string": r"[ \r\n\t\S]+",
-    "markdown": r"[ \r\n\t\S]+",
+    "string": _STRING,
+    "markdown": _STRING,
     "xhtml": r"<div[\s\S]*</div>",
-    "code": r"[^\s]+(\s[^\s]+)*",
+    "code": r"[^\x00-\x20\s]+( [^\x00-\x20\s]+)*",
     "id": r"[A-Za-z0-9\-.]{1,64}",
     "uri": _URI,
     "url": _URI,
-    "canonical": r"[^\s<>\"{}\\^`]+",
+    "canonical": r"[^\x00-\x20\s<>\"{}\\^`]+",
     "instant": f"{_YEAR}-{_MONTH}-{_DAY}T{_TIME}{_ZONE}",
     "dateTime": f"{_YEAR}(-{_MONTH}(-{_DAY}(T{_TIME}{_ZONE})?)?)?",
     "date": f"{_YEAR}(-{_MONTH}(-{_DAY})?)?",

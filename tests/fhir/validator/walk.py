@@ -29,7 +29,8 @@ def findings(guide: Guide, resource: Json, profile: str | None = None) -> list[F
     scope = _Scope(resource, resource)
     if resource.get("resourceType") == "Bundle":
         scope = replace(scope, bundle=walk.index(resource))
-    walk.resource(resource, [profile] if profile else [], resource.get("resourceType", "?"), scope)
+    path = str(resource.get("resourceType"))
+    walk.resource(resource, [profile] if profile else [], path, scope)
     return sorted(set(walk.found))
 
 
@@ -66,13 +67,23 @@ def _reached(value: Any, path: str) -> list[Any]:
 
 
 def _type_of(resource: Any) -> str | None:
-    return resource.get("resourceType") if isinstance(resource, dict) else None
+    return str(resource.get("resourceType")) if isinstance(resource, dict) else None
+
+
+def _entries(bundle: Json) -> list[Json]:
+    entries = bundle.get("entry", [])
+    return [e for e in entries if isinstance(e, dict)] if isinstance(entries, list) else []
+
+
+def _contained(resource: Json) -> list[Json]:
+    inner = resource.get("contained", [])
+    return [c for c in inner if isinstance(c, dict)] if isinstance(inner, list) else []
 
 
 def _claims(resource: Any) -> list[str]:
     meta = resource.get("meta", {}) if isinstance(resource, dict) else {}
     claimed = meta.get("profile", []) if isinstance(meta, dict) else []
-    return claimed if isinstance(claimed, list) else []
+    return [url for url in claimed if isinstance(url, str)] if isinstance(claimed, list) else []
 
 
 class _Walk:
@@ -121,18 +132,17 @@ class _Walk:
             self.entries(value, path)
 
     def index(self, bundle: Json) -> dict[str, Json]:
-        entries = [e for e in bundle.get("entry", ()) if isinstance(e, dict)]
         return {
             e["fullUrl"]: e["resource"]
-            for e in entries
+            for e in _entries(bundle)
             if isinstance(e.get("fullUrl"), str) and isinstance(e.get("resource"), dict)
         }
 
     def entries(self, bundle: Json, path: str) -> None:
         """Check that each fullUrl is absolute, and the address of what is beside it."""
-        for number, entry in enumerate(bundle.get("entry", ())):
+        for number, entry in enumerate(_entries(bundle)):
             url, resource = entry.get("fullUrl", ""), entry.get("resource", {})
-            if not url or not isinstance(resource, dict):
+            if not url or not isinstance(url, str) or not isinstance(resource, dict):
                 continue
             here = f"{path}.entry[{number}].fullUrl"
             if not _ABSOLUTE.match(url):
@@ -243,8 +253,9 @@ class _Walk:
             return value in {code for _, code in allowed}
         if not isinstance(value, dict):
             return False
-        codings = value.get("coding", []) if "code" not in value else [value]
-        return any((c.get("system"), c.get("code")) in allowed for c in codings)
+        codings = [value] if "code" in value else _reached(value, "coding")
+        said = [(str(c.get("system")), str(c.get("code"))) for c in codings if isinstance(c, dict)]
+        return any(coding in allowed for coding in said)
 
     def primitive(self, element: Element, type_: str, value: Any, path: str) -> None:
         if not PRIMITIVES[type_](value):
@@ -325,7 +336,7 @@ class _Walk:
             return any(_is_subset(constant, item) for item in reached)
         if aimed is not None and "binding" in aimed.rules:
             return any(self.is_in(aimed.rules["binding"], item) for item in reached)
-        return bool({url for t in one.types for url in t.get("profile", ())} & set(reached))
+        return any(item in t.get("profile", ()) for t in one.types for item in reached)
 
     def invariants(self, element: Element, value: Json, path: str, scope: _Scope) -> None:
         for key in element.rules.get("constraint", ()):
@@ -343,7 +354,7 @@ class _Walk:
         has_value = any(key.startswith("value") for key in value)
         if has_value == ("extension" in value):
             self.note(path, "ext-1", "must have a value or extensions")
-        if url not in self.guide.extensions | self.guide.profiles.keys():
+        if not isinstance(url, str) or url not in self.guide.extensions | set(self.guide.profiles):
             self.note(path, "unknown extension", url)
         for profile in (self.guide.profiles[p] for p in profiles if p in self.guide.profiles):
             self.members(profile.root, value, path, scope)
@@ -356,7 +367,7 @@ class _Walk:
             return
         self.aggregation(element, said, path)
         if said.startswith("#"):
-            inner = [c for c in scope.container.get("contained", ()) if isinstance(c, dict)]
+            inner = _contained(scope.container)
             target = next((c for c in inner if f"#{c.get('id')}" == said), None)
         elif scope.bundle is None:
             return
