@@ -1,8 +1,11 @@
 """INT_R03: the SAS platform hears of what its regulators book, and of nothing else."""
 
+import asyncio
 import json
 import re
 import ssl
+import subprocess
+import sys
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,13 +15,17 @@ import pytest
 from sqlalchemy import select
 
 from service import sas, stream
-from service.identity import IDNPS, SAS, Role
+from service.identity import IDNPS, SAS, Identifier, Role, Tokens, closed_accounts, forget
+from service.kernel.crypto import Keys
+from service.kernel.db import UnitOfWork
 from service.kernel.sending import SCHEDULE
 from service.kernel.settings import Settings
 from service.sas.clients import sender
-from service.sas.tables import sas_appointments
+from service.sas.tables import regulators, sas_appointments
 from service.sas.usecases import appointments
 from service.worker import working
+from tests.conftest import DatabaseUrls
+from tests.demo.processes import ROOT, environment
 from tests.identity.authority import Authority
 from tests.sas.conftest import OURS, Centre
 from tests.sas.standin import HANG, LOSE, StandIn, platform
@@ -419,3 +426,67 @@ def test_what_is_set_up_by_half_is_refused() -> None:
     ):
         with pytest.raises(ValueError, match="SAS"):
             Settings.model_validate(changes)
+
+
+# --- upkeep ---------------------------------------------------------------------------------------
+
+
+async def test_the_command_begins_anew_with_what_failed(
+    centre: Centre, database_urls: DatabaseUrls, keys: Keys
+) -> None:
+    centre.standin.answers.append(422)
+    booking = await centre.book()
+    await centre.tell()
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "service.cli", "sas", "retry"],
+        cwd=ROOT,
+        env={
+            **environment(),
+            "SNP_DATABASE_URL": database_urls.app,
+            "SNP_KEYS": keys.model_dump_json(),
+        },
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "1 appointments are told again.\n"
+    await centre.tell()
+    assert centre.standin.methods == ["POST", "PUT"]
+    assert (await _row(centre, booking)).state == "told"
+
+
+async def test_what_was_told_is_kept_until_nothing_can_change(centre: Centre) -> None:
+    booking = await centre.book()
+    await centre.tell()
+    for days, kept in ((59, True), (61, False)):
+        await centre.clock.shift(timedelta(days=days))
+        async with centre.database.unit_of_work() as uow:
+            await appointments.clear(uow)
+        assert (await _row(centre, booking) is not None) == kept
+
+
+async def test_a_regulator_goes_when_retention_has_forgotten_who_they_were(
+    centre: Centre,
+) -> None:
+    sought = [sas.Sought(centre.number, IDNPS)]
+    draft = sas.RegulatorDraft((Identifier(IDNPS, centre.number),), False, "L", "S", "l@x.example")
+    platform_here = await centre.world.caller(
+        Role.SAS_PLATFORM, await centre.world.organization("sas"), "sas"
+    )
+    actor = Tokens(centre.database.vault.token_keys, 600).verify(platform_here.token)
+    async with centre.database.unit_of_work() as uow:
+        withdrawn, _ = await sas.put(uow, actor, sought, draft)
+        await appointments.clear(uow)
+        assert withdrawn.account_id is not None
+        assert await _regulators(uow) == 1
+    async with centre.database.unit_of_work() as uow:
+        later = await uow.now() + timedelta(days=1)
+        assert await closed_accounts(uow, later) == [withdrawn.account_id]
+        await forget(uow, [withdrawn.account_id], later)
+        await appointments.clear(uow)
+        assert await _regulators(uow) == 0
+
+
+async def _regulators(uow: UnitOfWork) -> int:
+    return len((await uow.execute(select(regulators.c.id))).all())
