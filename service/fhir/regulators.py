@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request, Response
 from service import sas
 from service.audit.http import Traced
 from service.fhir.codes import IDENTIFIER_TYPE, REGULATOR
-from service.fhir.http import Documented, Exchanged, answer, base_url, outcomes
+from service.fhir.http import Documented, Exchanged, answer, interface_url, outcomes
 from service.fhir.schemas import FhirResource
 from service.identity import IDNPS, SAS, Identifier
 from service.identity.http import CurrentActor
@@ -117,7 +117,7 @@ async def _let_go(uow: UnitOfWork) -> AsyncIterator[None]:
 
 
 def _told(request: Request, regulator_id: UUID, draft: sas.RegulatorDraft, status: int) -> Response:
-    where = f"{base_url(request)}/fhir/Practitioner/{regulator_id}"
+    where = f"{interface_url(request)}/Practitioner/{regulator_id}"
     return answer(resource(regulator_id, draft), status, Location=where)
 
 
