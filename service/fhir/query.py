@@ -136,7 +136,7 @@ def _bound(prefix: str, sent: Sequence[str], wrong: list[FieldError]) -> datetim
     found = [_instant(text, last=prefix == "le") for text in texts]
     read = [instant for instant in found if instant]
     if len(read) < len(found):
-        wrong.append(FieldError(START, "value", "Not an instant: 2030-01-15T08:00:00.000+01:00."))
+        wrong.append(FieldError(START, "value", "Write it like 2030-01-15T08:00:00.000+01:00."))
         return None
     return max(read) if prefix == "ge" else min(read)
 
@@ -165,6 +165,6 @@ def _misread(values: Mapping[str, Sequence[str]]) -> Iterator[FieldError]:
         yield FieldError(START, "value", "The prefixes are ge and le.")
     statuses = values.get(STATUS, ())
     if not statuses:
-        yield FieldError(STATUS, "required", "status=free: no others are told of.")
+        yield FieldError(STATUS, "required", "Ask for status=free: no other slots are shown.")
     elif any(status.strip() != "free" for status in statuses):
         yield FieldError(STATUS, "value", "No others than free slots are told of.")

@@ -325,7 +325,7 @@ async def agenda(
     end = to or start + SEARCH_DEFAULT
     if not start < end <= start + timedelta(days=366):
         raise SearchInvalid(
-            FieldError("to", "window", "The end is after the start, within a year.")
+            FieldError("to", "window", "The end must be after the start, within a year.")
         )
     asked = {"practitioner": practitioner_id, "from": from_, "to": to}
     page = await usecases.agenda(

@@ -225,7 +225,7 @@ def _check_school_zone(zone: SchoolZone | None, territory: str) -> Iterator[Fiel
 def check_absence(from_: datetime, to: datetime, now: datetime) -> Iterator[FieldError]:
     """Yield what is wrong with the range of an absence."""
     if to <= from_:
-        yield FieldError("#/to", "end-before-start", "The end is after the start.")
+        yield FieldError("#/to", "end-before-start", "The end must be after the start.")
     elif to <= now:
         yield FieldError("#/to", "absence-in-the-past", "The absence is over already.")
     elif to - max(from_, now) > LONGEST_ABSENCE:

@@ -64,7 +64,7 @@ def period(from_: date, to: date) -> Period:
         if not FIRST_DAY <= day <= LAST_DAY:
             raise FiguresInvalid(FieldError(name, "period", "A day lies between 1900 and 2200."))
     if not from_ < to:
-        raise FiguresInvalid(FieldError("to", "period", "The end is after the start."))
+        raise FiguresInvalid(FieldError("to", "period", "The end must be after the start."))
     if (to - from_).days > LONGEST_YEARS * 366:
         raise FiguresInvalid(FieldError("to", "period", f"At most {LONGEST_YEARS} years."))
     return Period(from_, to)

@@ -94,7 +94,9 @@ def check(rules: Rules, asked: Question, group_by: str = "none") -> None:
     period = asked.period
     if period.months is None:
         raise FiguresTooFine(
-            FieldError("from", FiguresTooFine.code, "Ask for whole months: from and to are firsts.")
+            FieldError(
+                "from", FiguresTooFine.code, "Ask for whole months, from the first to the first."
+            )
         )
     possible = _ALWAYS | rules.keys if asked.cpts_id is None else _ALWAYS - {"cpts"}
     if group_by not in possible:

@@ -314,7 +314,7 @@ def check_period(
 ) -> Iterator[FieldError]:
     """Yield what is wrong with a slot's period."""
     if ends_at <= starts_at:
-        yield FieldError(f"{pointer}/ends_at", "end-before-start", "The end is after the start.")
+        yield FieldError(f"{pointer}/ends_at", "end-before-start", "It must be after the start.")
     elif ends_at - starts_at > LONGEST_SLOT:
         yield FieldError(f"{pointer}/ends_at", "slot-too-long", "A slot lasts at most 24 hours.")
     if starts_at <= now:
