@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from sqlalchemy import update
 
@@ -13,6 +14,7 @@ from service.kernel.db import Database
 from tests.conftest import Clock
 from tests.fhir.support import IDNPS, labels, of_type, outcome, platform, query, rpps_of, search
 from tests.support import Caller, World, patient, soon
+from tests.wire import Wire
 
 PLACE: dict[str, Any] = {"address": "1 rue de la Gare", "postal_code": "36000"}
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d")
@@ -354,6 +356,24 @@ async def test_a_search_is_one_path_with_or_without_a_slash(world: World) -> Non
     [link] = answer.json()["link"]
     assert link["url"] == f"http://test/fhir/Slot?{asked}"
     assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_a_query_arrives_as_it_was_written(world: World, base_url: str) -> None:
+    """Through a real server: `|` and `+` as they are, as the platform's own client may write."""
+    doctor, sas = await world.doctor(), await platform(world)
+    slot = await doctor.publish(soon(2))
+    asked = query(await number(world, doctor)).replace("%7C", "|").replace("%2B", "+")
+    assert "|" in asked
+    assert "+" in asked
+    url = httpx.URL(base_url)
+    wire = Wire(url.host, url.port or 80)
+    try:
+        head = f"Host: x\r\nAuthorization: Bearer {sas.token}\r\n\r\n"
+        answer = await wire.send(f"GET /fhir/Slot?{asked} HTTP/1.1\r\n{head}".encode())
+    finally:
+        await wire.close()
+    assert (answer.status, list(labels(answer.json))) == (200, [slot["id"]])
+    assert "%7C8" in answer.json["link"][0]["url"]
 
 
 # --- reads --------------------------------------------------------------------------------------
