@@ -17,7 +17,8 @@ import pytest_asyncio
 
 from service.identity import Role
 from service.kernel.ids import new_id
-from tests.fhir.samples import ID_TYPES, IDNPS, SAS_ID, concept, identifier, regulator
+from tests.fhir.regulating import arrive, arrived
+from tests.fhir.samples import ID_TYPES, IDNPS, IG, SAS_ID, concept, identifier, regulator
 from tests.fhir.support import FHIR
 from tests.fhir.validator import GUIDES, findings
 from tests.support import Caller, World
@@ -32,26 +33,6 @@ async def sas(world: World, base_url: str) -> AsyncIterator[Caller]:
     async with httpx.AsyncClient(base_url=base_url, trust_env=False) as client:
         made = await world.caller(Role.SAS_PLATFORM, await world.organization("sas"), "sas")
         yield dataclasses.replace(made, http=client)
-
-
-async def arrive(software: Caller, value: str, origin: str = "sas") -> httpx.Response:
-    """Ask for a token for a regulator whom SAS sends, by SAS's own number."""
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": str(software.secret.client_id),
-        "client_secret": software.secret.client_secret,
-        "user_system": SAS_ID,
-        "user_id": value,
-        "origin": origin,
-    }
-    return await software.http.post("/oauth/token", data=form)
-
-
-async def arrived(software: Caller, value: str) -> Caller:
-    """The regulator as a caller, through this software."""
-    answer = await arrive(software, value)
-    assert answer.status_code == 200, answer.text
-    return dataclasses.replace(software, token=answer.json()["access_token"])
 
 
 def national() -> str:
@@ -106,6 +87,17 @@ def refused(answer: httpx.Response) -> None:
     assert answer.headers["content-type"] == FHIR
     body = answer.json()
     assert (body["resourceType"], findings(GUIDES["1.2.0"], body)) == ("OperationOutcome", [])
+
+
+async def test_ig_the_server_says_that_it_keeps_regulators(sas: Caller) -> None:
+    said = (await sas.get("/fhir/metadata")).json()
+    structure = IG.replace("StructureDefinition", "CapabilityStatement")
+    assert f"{structure}SAS-GestionnaireStructure" in said["instantiates"]
+    (resource,) = [one for one in said["rest"][0]["resource"] if one["type"] == "Practitioner"]
+    assert {"create", "update"} <= {one["code"] for one in resource["interaction"]}
+    assert resource["updateCreate"] is resource["conditionalUpdate"] is True
+    assert "identifier" in {one["name"] for one in resource["searchParam"]}
+    assert IG + "FrPractitionerRegul" in resource["supportedProfile"]
 
 
 # --- create -------------------------------------------------------------------------------------
@@ -248,14 +240,14 @@ async def test_ig_a_withdrawal_takes_effect_on_the_next_request(world: World, sa
     body = numbered(by_sas(value))
     stored(await post(sas, body), 201)
     software = await world.regulator()
-    who = await arrived(software, value)
+    who = await arrived(software, SAS_ID, value)
     assert (await who.get("/v1/me")).status_code == 200
     kept = stored(await put(sas, value, {**body, "active": False}), 200)
     assert kept["active"] is False
     assert (await who.get("/v1/me")).status_code == 401
-    assert (await arrive(software, value)).status_code == 400
+    assert (await arrive(software, SAS_ID, value)).status_code == 400
     stored(await put(sas, value, body), 200)
-    await arrived(software, value)
+    await arrived(software, SAS_ID, value)
 
 
 async def test_ig_the_right_to_regulate_counts_only_for_who_arrives_through_sas(
@@ -263,10 +255,10 @@ async def test_ig_the_right_to_regulate_counts_only_for_who_arrives_through_sas(
 ) -> None:
     value = technical()
     stored(await post(sas, numbered(by_sas(value))), 201)
-    assert (await arrive(await world.pharmacist(), value)).status_code == 400
+    assert (await arrive(await world.pharmacist(), SAS_ID, value)).status_code == 400
     regulation = await world.regulator()
-    assert (await arrive(regulation, value, origin="elsewhere")).status_code == 400
-    me = (await (await arrived(regulation, value)).get("/v1/me")).json()
+    assert (await arrive(regulation, SAS_ID, value, origin="elsewhere")).status_code == 400
+    me = (await (await arrived(regulation, SAS_ID, value)).get("/v1/me")).json()
     assert me["person"]["origin"] == "sas"
     await regulation.sign_in(user_system=SAS_ID, user_id=value)
     me = (await regulation.get("/v1/me")).json()
