@@ -7,6 +7,7 @@ import httpx
 
 from service.identity import IDNPS, SAS, Role
 from service.kernel.ids import new_id
+from tests.fhir.validator import GUIDES, findings
 from tests.support import Caller
 
 TYPE = "http://interopsante.org/fhir/CodeSystem/fr-v2-0203"
@@ -72,6 +73,7 @@ def kept(answer: httpx.Response, status: int) -> str:
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/fhir+json; charset=utf-8"
     found: str = answer.json()["id"]
+    assert not [fault for guide in GUIDES.values() for fault in findings(guide, answer.json())]
     assert answer.headers["Location"].endswith(f"/fhir/Practitioner/{found}")
     return found
 

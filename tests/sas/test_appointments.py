@@ -26,6 +26,7 @@ from service.sas.usecases import appointments
 from service.worker import working
 from tests.conftest import DatabaseUrls
 from tests.demo.processes import ROOT, environment
+from tests.fhir.validator import GUIDES, findings
 from tests.identity.authority import Authority
 from tests.sas.conftest import OURS, Centre
 from tests.sas.standin import HANG, LOSE, StandIn, platform
@@ -43,6 +44,11 @@ async def _row(centre: Centre, booking: Body) -> Any:
         return found.one_or_none()
 
 
+def _faults(resource: Body) -> list[Any]:
+    """What either version of the guide finds wrong."""
+    return [found for guide in GUIDES.values() for found in findings(guide, resource)]
+
+
 # --- what is told ---------------------------------------------------------------------------------
 
 
@@ -52,6 +58,7 @@ async def test_a_booking_is_told_in_the_form_of_the_guide(centre: Centre) -> Non
     (asked,) = centre.standin.asked
     assert (asked.method, asked.target) == ("POST", "/sas/fhir/Appointment")
     assert asked.headers["content-type"] == "application/fhir+json; charset=utf-8"
+    assert _faults(asked.json) == []
     resource = asked.json
     instants = [resource.pop(name) for name in ("start", "end", "created")]
     doctor = await centre.doctor.get(f"/v1/practitioners/{centre.doctor.practitioner_id}")
@@ -158,6 +165,7 @@ async def test_a_centre_that_names_nobody_is_told_as_such(centre: Centre) -> Non
     assert answer.status_code == 201, answer.text
     await centre.tell()
     (asked,) = centre.standin.asked
+    assert _faults(asked.json) == []
     assert asked.json["meta"]["profile"][0].endswith("/sas-sos-appointment")
     assert asked.json["participant"] == [
         {
