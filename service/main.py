@@ -30,6 +30,7 @@ from service.fhir.http import outcome
 from service.fhir.regulators import router as regulators
 from service.fhir.router import capability
 from service.fhir.router import router as fhir
+from service.fhir.sos import router as sos
 from service.grants.router import router as grants
 from service.identity import Tokens
 from service.identity.http import Authenticators
@@ -206,6 +207,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs.router,
         pages.router,
         fhir,
+        sos,
         regulators,
         capability,
     ):

@@ -17,7 +17,12 @@ def statement(interface: str) -> dict[str, Any]:
         "status": "active",
         "date": _DATE,
         "kind": "instance",
-        "instantiates": [codes.INDIVIDUALS, codes.COMMUNITIES, codes.STRUCTURES],
+        "instantiates": [
+            codes.INDIVIDUALS,
+            codes.COMMUNITIES,
+            codes.POINTS,
+            codes.STRUCTURES,
+        ],
         "software": {"name": "SNP broker", "version": version("snp-broker")},
         "implementation": {"description": "SNP broker", "url": interface},
         "fhirVersion": codes.FHIR_VERSION,
@@ -47,13 +52,19 @@ def statement(interface: str) -> dict[str, Any]:
                             {"name": query.IDENTIFIER, "type": "token"},
                         ],
                     },
-                    *(
-                        {"type": name, "profile": profile, "interaction": [_READ]}
-                        for name, profile in (
-                            ("Schedule", codes.SCHEDULE),
-                            ("PractitionerRole", codes.PRACTITIONER_ROLE),
-                        )
-                    ),
+                    {
+                        "type": "Schedule",
+                        "supportedProfile": [codes.SCHEDULE, codes.SOS_SCHEDULE],
+                        "interaction": [_READ, _SEARCH],
+                        "searchInclude": ["Schedule:actor", "Location:organization"],
+                        "searchRevInclude": ["Slot:schedule"],
+                        "searchParam": [{"name": query.STRUCTURE, "type": "token"}],
+                    },
+                    {
+                        "type": "PractitionerRole",
+                        "profile": codes.PRACTITIONER_ROLE,
+                        "interaction": [_READ],
+                    },
                     {
                         "type": "Practitioner",
                         "supportedProfile": [codes.PRACTITIONER, codes.REGULATOR],

@@ -26,6 +26,11 @@ CPTS_BUNDLE = f"{_ANS}/StructureDefinition/sas-cpts-bundle-aggregator"
 CPTS_SLOT = f"{_ANS}/StructureDefinition/sas-cpts-slot-aggregator"
 CPTS_SERVICE = f"{_ANS}/StructureDefinition/sas-cpts-healthcareservice-aggregator"
 CPTS_ORGANIZATION = f"{_ANS}/StructureDefinition/sas-cpts-organization-aggregator"
+SOS_BUNDLE = f"{_ANS}/StructureDefinition/sas-sos-bundle-aggregator"
+SOS_SLOT = f"{_ANS}/StructureDefinition/sas-sos-slot-aggregator"
+SOS_SCHEDULE = f"{_ANS}/StructureDefinition/sas-sos-schedule-aggregator"
+SOS_LOCATION = f"{_ANS}/StructureDefinition/sas-sos-location-aggregator"
+SOS_ORGANIZATION = f"{_ANS}/StructureDefinition/sas-sos-organization-aggregator"
 # What R5 says of `Slot.serviceType`, as an extension.
 SERVICE_TYPE = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Slot.serviceType"
 
@@ -34,6 +39,7 @@ SERVICE_TYPE = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Slot.servi
 GUIDE = _ANS
 INDIVIDUALS = f"{_ANS}/CapabilityStatement/SAS-GestionnaireAgenda-PsIndiv"
 COMMUNITIES = f"{_ANS}/CapabilityStatement/SAS-GestionnaireAgenda-CPTS"
+POINTS = f"{_ANS}/CapabilityStatement/SAS-GestionnaireAgenda-SOS"
 STRUCTURES = f"{_ANS}/CapabilityStatement/SAS-GestionnaireStructure"
 SLOT_START = f"{_ANS}/SearchParameter/slot-sp-start"
 

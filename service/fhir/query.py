@@ -12,16 +12,18 @@ from itertools import chain
 from urllib.parse import quote, unquote, unquote_plus
 from zoneinfo import ZoneInfo
 
-from service.fhir.codes import PRACTITIONER_ID
+from service.fhir.codes import PRACTITIONER_ID, STRUCTURE_ID
 from service.kernel.errors import FieldError, Malformed
 
 IDENTIFIER = "schedule.actor:Practitioner.identifier"
+STRUCTURE = "actor:Location.organization.identifier"
 START, STATUS = "start", "status"
-MOST_PRACTITIONERS = 25
+MOST_NAMED = 25
 LONGEST_WINDOW = timedelta(days=31)
 # An instant without an offset is one of the platform's own clock.
 PARIS = ZoneInfo("Europe/Paris")
 
+OF_SLOTS = "_has:Slot:schedule:"
 _SERVICES = "Slot:service-type-reference"
 _INCLUDES = ("_include", "_include:iterate")
 _INSTANT = re.compile(
@@ -56,6 +58,15 @@ class SlotSearch:
     communities: bool
 
 
+@dataclass(frozen=True, slots=True)
+class PointSearch:
+    """Free slots of some structures, by SIRET, from one instant to another, both included."""
+
+    sirets: tuple[str, ...]
+    from_: datetime
+    to: datetime
+
+
 def pairs(query: bytes) -> Pairs:
     """Return names and values as they were meant; each name as often as it was sent.
 
@@ -66,7 +77,8 @@ def pairs(query: bytes) -> Pairs:
         if part:
             name, _, value = part.partition("=")
             name = unquote_plus(name)
-            found.append((name, _instant_text(value) if name == START else unquote_plus(value)))
+            is_instant = name.removeprefix(OF_SLOTS) == START
+            found.append((name, _instant_text(value) if is_instant else unquote_plus(value)))
     return found
 
 
@@ -86,19 +98,10 @@ def read(asked: Pairs) -> SlotSearch:
 
     Refusals: `fhir-search`, with all that is wrong.
     """
-    values: dict[str, list[str]] = {}
-    for name, value in asked:
-        values.setdefault(name, []).append(value)
+    values = _by_name(asked)
     wrong: list[FieldError] = []
-    wanted = _practitioners(values.get(IDENTIFIER, ()), wrong)
-    from_ = _bound("ge", values.get(START, ()), wrong)
-    to = _bound("le", values.get(START, ()), wrong)
-    wrong += _misread(values)
-    if from_ and to and to - from_ > LONGEST_WINDOW:
-        days = LONGEST_WINDOW.days
-        wrong.append(FieldError(START, "too-costly", f"No more than {days} days at once."))
-    if wrong or from_ is None or to is None:
-        raise SearchRefused(*wrong)
+    wanted = _named(IDENTIFIER, "practitioners", values, wrong)
+    from_, to = _window(values, wrong)
     includes = chain.from_iterable(values.get(name, ()) for name in _INCLUDES)
     return SlotSearch(
         rpps=tuple(number for value in wanted if (number := _rpps(value))),
@@ -108,16 +111,56 @@ def read(asked: Pairs) -> SlotSearch:
     )
 
 
-def _practitioners(sent: Sequence[str], wrong: list[FieldError]) -> Sequence[str]:
+def read_points(asked: Pairs) -> PointSearch:
+    """Read a search for consultation points of SOS Médecins. Refusals: `fhir-search`, likewise."""
+    values = _by_name([(name.removeprefix(OF_SLOTS), value) for name, value in asked])
+    wrong: list[FieldError] = []
+    wanted = _named(STRUCTURE, "structures", values, wrong)
+    from_, to = _window(values, wrong)
+    return PointSearch(tuple(number for value in wanted if (number := _siret(value))), from_, to)
+
+
+def _by_name(asked: Pairs) -> Mapping[str, Sequence[str]]:
+    values: dict[str, list[str]] = {}
+    for name, value in asked:
+        values.setdefault(name, []).append(value)
+    return values
+
+
+def _window(
+    values: Mapping[str, Sequence[str]], wrong: list[FieldError]
+) -> tuple[datetime, datetime]:
+    """Return the bounds. Refuses here with whatever is wrong."""
+    from_ = _bound("ge", values.get(START, ()), wrong)
+    to = _bound("le", values.get(START, ()), wrong)
+    wrong += _misread(values)
+    if from_ and to and to - from_ > LONGEST_WINDOW:
+        days = LONGEST_WINDOW.days
+        wrong.append(FieldError(START, "too-costly", f"No more than {days} days at once."))
+    if wrong or from_ is None or to is None:
+        raise SearchRefused(*wrong)
+    return from_, to
+
+
+def _named(
+    parameter: str, what: str, values: Mapping[str, Sequence[str]], wrong: list[FieldError]
+) -> Sequence[str]:
     """Return who is asked for; a name that comes again asks for more."""
-    listed = (value.strip() for text in sent for value in text.split(","))
+    listed = (value.strip() for text in values.get(parameter, ()) for value in text.split(","))
     wanted = list(dict.fromkeys(value for value in listed if value))
     if not wanted:
-        wrong.append(FieldError(IDENTIFIER, "required", "Whose slots: name 1 to 25 practitioners."))
-    elif len(wanted) > MOST_PRACTITIONERS:
-        most = f"No more than {MOST_PRACTITIONERS} practitioners at once."
-        wrong.append(FieldError(IDENTIFIER, "too-costly", most))
+        wrong.append(FieldError(parameter, "required", f"Whose slots: name 1 to 25 {what}."))
+    elif len(wanted) > MOST_NAMED:
+        most = f"No more than {MOST_NAMED} {what} at once."
+        wrong.append(FieldError(parameter, "too-costly", most))
     return wanted
+
+
+def _siret(identifier: str) -> str | None:
+    """Return the SIRET of a token (system or none, with its prefix or without); None: another."""
+    system, _, value = identifier.rpartition("|")
+    found = re.fullmatch(r"3?(\d{14})", value.strip(), re.ASCII)
+    return found[1] if found and system.strip() in {"", STRUCTURE_ID} else None
 
 
 def _rpps(identifier: str) -> str | None:

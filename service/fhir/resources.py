@@ -49,7 +49,7 @@ class Writer:
         return {
             "resourceType": "Bundle",
             "id": bundle_id,
-            "meta": _meta(profile),
+            "meta": meta(profile),
             "type": "searchset",
             "total": total,
             "link": [{"relation": "self", "url": self_link}],
@@ -79,10 +79,10 @@ class Writer:
         return {
             "resourceType": "Slot",
             "id": slot_id,
-            "meta": _labelled(codes.CPTS_SLOT if self.communities else codes.SLOT, slot.labels),
-            "serviceType": [*_modes(slot.modes), *map(_of_community, slot.communities)],
-            **({"specialty": [_concept(codes.SPECIALTY, specialty)]} if specialty else {}),
-            "appointmentType": _concept(
+            "meta": labelled(codes.CPTS_SLOT if self.communities else codes.SLOT, slot.labels),
+            "serviceType": [*modes(slot.modes), *map(_of_community, slot.communities)],
+            **({"specialty": [concept(codes.SPECIALTY, specialty)]} if specialty else {}),
+            "appointmentType": concept(
                 codes.APPOINTMENT_TYPE, codes.WALK_IN if slot.walk_in else codes.ROUTINE
             ),
             "schedule": {"reference": f"Schedule/{agenda_id(agenda)}"},
@@ -99,14 +99,14 @@ class Writer:
         return {
             "resourceType": "PractitionerRole",
             "id": agenda_id(agenda),
-            "meta": _meta(codes.PRACTITIONER_ROLE),
+            "meta": meta(codes.PRACTITIONER_ROLE),
             "contained": [self._location(place)],
             "practitioner": {"reference": f"Practitioner/{agenda.practitioner['id']}"},
             **(
                 {
                     "organization": {
                         "identifier": {
-                            "type": _concept(codes.IDENTIFIER_TYPE, "IDNST"),
+                            "type": concept(codes.IDENTIFIER_TYPE, "IDNST"),
                             "system": codes.STRUCTURE_ID,
                             "value": structure,
                         }
@@ -116,17 +116,17 @@ class Writer:
                 else {}
             ),
             "location": [{"reference": f"#{place['id']}"}],
-            **_phone(place["phone"]),
+            **phone(place["phone"]),
         }
 
     def _location(self, place: Mapping[str, Any]) -> Resource:
         return {
             "resourceType": "Location",
             "id": str(place["id"]),
-            "meta": _meta(codes.LOCATION),
+            "meta": meta(codes.LOCATION),
             "identifier": [
                 {
-                    "type": _concept(codes.LOCATION_IDENTIFIER_TYPE, "INTRN"),
+                    "type": concept(codes.LOCATION_IDENTIFIER_TYPE, "INTRN"),
                     "system": f"{self.base}/v1/locations",
                     "value": str(place["id"]),
                 }
@@ -147,7 +147,7 @@ def schedule(agenda: FreeAgenda) -> Resource:
     return {
         "resourceType": "Schedule",
         "id": agenda_id(agenda),
-        "meta": _meta(codes.SCHEDULE),
+        "meta": meta(codes.SCHEDULE),
         "actor": [
             {"reference": f"Practitioner/{agenda.practitioner['id']}"},
             {"reference": f"PractitionerRole/{agenda_id(agenda)}"},
@@ -161,10 +161,10 @@ def practitioner(agenda: FreeAgenda) -> Resource:
     return {
         "resourceType": "Practitioner",
         "id": str(person["id"]),
-        "meta": _meta(codes.PRACTITIONER),
+        "meta": meta(codes.PRACTITIONER),
         "identifier": [
             {
-                "type": _concept(codes.IDENTIFIER_TYPE, "IDNPS"),
+                "type": concept(codes.IDENTIFIER_TYPE, "IDNPS"),
                 "system": codes.PRACTITIONER_ID,
                 "value": f"8{person['rpps']}",
             }
@@ -178,7 +178,7 @@ def healthcare_service(community: Community) -> Resource:
     return {
         "resourceType": "HealthcareService",
         "id": str(community.id),
-        "meta": _meta(codes.CPTS_SERVICE),
+        "meta": meta(codes.CPTS_SERVICE),
         "providedBy": {"reference": f"Organization/{community.id}"},
     }
 
@@ -188,7 +188,7 @@ def organization(community: Community) -> Resource:
     return {
         "resourceType": "Organization",
         "id": str(community.id),
-        "meta": _meta(codes.CPTS_ORGANIZATION),
+        "meta": meta(codes.CPTS_ORGANIZATION),
         "identifier": [
             {
                 "type": {
@@ -202,7 +202,7 @@ def organization(community: Community) -> Resource:
             }
         ],
         "name": community.name,
-        **_phone(community.phone),
+        **phone(community.phone),
     }
 
 
@@ -243,11 +243,11 @@ def _of_community(community: Community) -> Resource:
     service = {"reference": f"HealthcareService/{community.id}"}
     return {
         "extension": [{"url": codes.SERVICE_TYPE, "valueReference": service}],
-        **_concept(codes.STRUCTURE_CATEGORY, codes.CPTS),
+        **concept(codes.STRUCTURE_CATEGORY, codes.CPTS),
     }
 
 
-def _phone(number: str | None) -> Resource:
+def phone(number: str | None) -> Resource:
     return {"telecom": [{"system": "phone", "value": number}]} if number else {}
 
 
@@ -255,14 +255,14 @@ def _phone(number: str | None) -> Resource:
 
 
 @cache
-def _labelled(profile: str, labels: tuple[str, ...]) -> Resource:
+def labelled(profile: str, labels: tuple[str, ...]) -> Resource:
     security = [_coding(codes.VISIBILITY, label) for label in labels]
-    return {**_meta(profile), "security": security}
+    return {**meta(profile), "security": security}
 
 
 @cache
-def _modes(modes: tuple[str, ...]) -> Sequence[Resource]:
-    return [_concept(codes.MODE, mode) for mode in modes]
+def modes(modes: tuple[str, ...]) -> Sequence[Resource]:
+    return [concept(codes.MODE, mode) for mode in modes]
 
 
 @cache
@@ -271,7 +271,7 @@ def _search(mode: str) -> Resource:
 
 
 @cache
-def _meta(profile: str) -> Resource:
+def meta(profile: str) -> Resource:
     return {"profile": [profile]}
 
 
@@ -281,5 +281,5 @@ def _coding(system: str, code: str) -> Resource:
 
 
 @cache
-def _concept(system: str, code: str) -> Resource:
+def concept(system: str, code: str) -> Resource:
     return {"coding": [_coding(system, code)]}

@@ -161,6 +161,7 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "fhir.create_regulator": frozenset({Role.SAS_PLATFORM}),
     "fhir.put_regulator": frozenset({Role.SAS_PLATFORM}),
     "fhir.search_slots": frozenset({Role.SAS_PLATFORM}),
+    "fhir.search_schedules": frozenset({Role.SAS_PLATFORM}),
     "fhir.read_slot": frozenset({Role.SAS_PLATFORM}),
     "fhir.read_schedule": frozenset({Role.SAS_PLATFORM}),
     "fhir.read_practitioner": frozenset({Role.SAS_PLATFORM}),

@@ -48,7 +48,9 @@ __all__ = ["Authenticators", "CurrentActor", "Guarded", "Handler", "refusals"]
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 # Operations whose one statement carries `grant_is_live` itself: no look-up before it.
-CHECKED_IN_STATEMENT = frozenset({"bookings.book", "slots.search", "fhir.search_slots"})
+CHECKED_IN_STATEMENT = frozenset(
+    {"bookings.book", "slots.search", "fhir.search_slots", "fhir.search_schedules"}
+)
 
 # Operations that read although they are POST: what they ask for must not stand in a URL.
 READS_BY_POST = frozenset({"patients.search", "patients.break_glass"})

@@ -29,7 +29,7 @@ from service.slots.domain import (
     inactive,
     visibility_warnings,
 )
-from service.slots.domain.free import Community, FreeAgenda, FreeSlot
+from service.slots.domain.free import Community, FreeAgenda, FreePoint, FreeSlot
 from service.slots.domain.release import ReleaseTo, Step, check_release, gives_back_before
 from service.slots.listings import Listings
 from service.slots.repository import FreeWanted, count_open, left_behind, standing
@@ -59,6 +59,7 @@ from service.slots.usecases import (
     lock_practitioner,
     lock_range,
     lock_session,
+    points_of,
     publish,
     publish_checked,
     take_back,
@@ -71,6 +72,7 @@ __all__ = [
     "Community",
     "Extra",
     "FreeAgenda",
+    "FreePoint",
     "FreeSlot",
     "FreeWanted",
     "HoldExpired",
@@ -119,6 +121,7 @@ __all__ = [
     "lock_range",
     "lock_session",
     "parts",
+    "points_of",
     "publish",
     "publish_checked",
     "settle",

@@ -48,7 +48,7 @@ from service.slots.domain import (
     visible_since,
 )
 from service.slots.domain.context import Entry, entry, rpps_of, specialty_of
-from service.slots.domain.free import FreeAgenda
+from service.slots.domain.free import FreeAgenda, FreePoint
 from service.slots.domain.release import COLUMNS, columns_of, steps_of
 from service.slots.repository import FreeWanted, Search
 
@@ -325,6 +325,16 @@ async def free_of(uow: UnitOfWork, actor: Actor, wanted: FreeWanted) -> list[Fre
     or for regulation; what only the members of a community see, where `communities` are asked for.
     """
     found = await repository.free(uow, actor, wanted)
+    if not found:
+        await ensure_live(uow, actor)
+    return found
+
+
+async def points_of(
+    uow: UnitOfWork, actor: Actor, sirets: Sequence[str], from_: datetime, to: datetime
+) -> list[FreePoint]:
+    """Return the same of consultation points of SOS Médecins, by the SIRET of their structures."""
+    found = await repository.points(uow, actor, sirets, from_, to)
     if not found:
         await ensure_live(uow, actor)
     return found

@@ -317,6 +317,14 @@ MATRIX = (
             "start": ["ge{starts_at}", "le{ends_at}"],
         },
     ),
+    Row(
+        "fhir.search_schedules", "sas",
+        query={
+            "actor:Location.organization.identifier": "300000000000000",
+            "_has:Slot:schedule:status": "free",
+            "_has:Slot:schedule:start": ["ge{starts_at}", "le{ends_at}"],
+        },
+    ),
     Row("fhir.read_slot", "sas", PLATFORM, path=SLOT),
     Row("fhir.create_regulator", "sas", found=(400,), body={}),
     Row("fhir.put_regulator", "sas", found=(400,), query={"identifier": "x"}, body={}),

@@ -48,6 +48,24 @@ class FreeAgenda:
     slots: tuple[FreeSlot, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Whose a consultation point is."""
+
+    id: UUID
+    name: str
+    siret: str
+
+
+@dataclass(frozen=True, slots=True)
+class FreePoint:
+    """The free slots of a consultation point (SOS Médecins), whoever receives there, by start."""
+
+    location: Mapping[str, Any]
+    organization: Structure
+    slots: tuple[FreeSlot, ...]
+
+
 def admitting(
     labels: Sequence[str], *, narrowed: bool, communities: Collection[Community]
 ) -> tuple[str, ...]:

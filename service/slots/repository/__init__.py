@@ -7,7 +7,7 @@ from service.slots.repository.holding import (
     release_hold,
     take_turns,
 )
-from service.slots.repository.offering import FreeWanted, free
+from service.slots.repository.offering import FreeWanted, free, points
 from service.slots.repository.publishing import (
     amend,
     by_external_id,
@@ -63,6 +63,7 @@ __all__ = [
     "overlapping",
     "own",
     "place_hold",
+    "points",
     "release_hold",
     "search",
     "standing",

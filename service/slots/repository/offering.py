@@ -19,7 +19,14 @@ from service.kernel.prepared import Prepared, Row
 from service.kernel.sql import bind, snp_now, texts
 from service.kernel.tables import Instant
 from service.slots import parts
-from service.slots.domain.free import Community, FreeAgenda, FreeSlot, admitting
+from service.slots.domain.free import (
+    Community,
+    FreeAgenda,
+    FreePoint,
+    FreeSlot,
+    Structure,
+    admitting,
+)
 from service.slots.tables import slots
 
 _s, _p = slots.c, directory.practitioner.c
@@ -83,34 +90,13 @@ def _communities() -> ColumnElement[Any]:
 @cache
 def _free(given: frozenset[str], communities: bool) -> Prepared:
     """Build the statement for what is given, once."""
-    viewer = parts.platform(communities=communities)
-    narrowed = or_(
-        _s.organization_types != literal_column("'{}'::text[]"),
-        _s.organization_ids != literal_column("'{}'::uuid[]"),
-    )
-    members: list[Any] = [
-        *("id", _s.id, "starts_at", _s.starts_at, "ends_at", _s.ends_at, "modes", _s.modes),
-        *("specialty", _s.specialty, "walk_in", _s.walk_in, "narrowed", narrowed),
-        *("labels", parts.visibility_at(_s, snp_now())),
-        *(("communities", _communities()) if communities else ()),
-    ]
-    told = func.json_agg(aggregate_order_by(func.json_build_object(*members), _s.starts_at, _s.id))
     # One row a practitioner and place: what is told of both is read once, not for each slot.
     agenda = (
-        select(
-            _s.practitioner_id,
-            _s.location_id,
-            func.max(_s.zone).label("zone"),
-            cast(told, Text).label("slots"),
-        )
+        select(_s.practitioner_id, _s.location_id, *_of_slots(communities=communities))
         .select_from(slots.join(directory.practitioner, _p.id == _s.practitioner_id))
         .where(
             *(condition for name, condition in _CONDITIONS.items() if name in given),
-            _s.starts_at > snp_now(),
-            parts.visible(viewer, own=False),
-            parts.kept(),
-            or_(parts.seat_left(), _s.walk_in),
-            grant_is_live(),
+            *_shown(communities=communities),
         )
         .group_by(_s.practitioner_id, _s.location_id)
         .subquery("agenda")
@@ -126,6 +112,86 @@ def _free(given: frozenset[str], communities: bool) -> Prepared:
             .join(whose, literal_column("true"))
         )
         .order_by(who.c.rpps, agenda.c.location_id)
+    )
+
+
+def _of_slots(*, communities: bool) -> list[ColumnElement[Any]]:
+    """What is told of all slots of a group: `zone`, and `slots` as JSON, by start."""
+    narrowed = or_(
+        _s.organization_types != literal_column("'{}'::text[]"),
+        _s.organization_ids != literal_column("'{}'::uuid[]"),
+    )
+    members: list[Any] = [
+        *("id", _s.id, "starts_at", _s.starts_at, "ends_at", _s.ends_at, "modes", _s.modes),
+        *("specialty", _s.specialty, "walk_in", _s.walk_in, "narrowed", narrowed),
+        *("labels", parts.visibility_at(_s, snp_now())),
+        *(("communities", _communities()) if communities else ()),
+    ]
+    told = func.json_agg(aggregate_order_by(func.json_build_object(*members), _s.starts_at, _s.id))
+    return [func.max(_s.zone).label("zone"), cast(told, Text).label("slots")]
+
+
+def _shown(*, communities: bool) -> list[ColumnElement[bool]]:
+    """Whatever is asked for: free, to come, and for the platform to see."""
+    return [
+        _s.starts_at > snp_now(),
+        parts.visible(parts.platform(communities=communities), own=False),
+        parts.kept(),
+        or_(parts.seat_left(), _s.walk_in),
+        grant_is_live(),
+    ]
+
+
+@cache
+def _points() -> Prepared:
+    """Build the statement of consultation points, once."""
+    place, o = directory.location.c, directory.organization.c
+    # From the few structures by way of their places: slots have an index for that.
+    source = slots.join(directory.location, place.id == _s.location_id).join(
+        directory.organization, o.id == place.organization_id
+    )
+    point = (
+        select(_s.location_id, place.organization_id, *_of_slots(communities=False))
+        .select_from(source)
+        .where(
+            o.type == literal_column("'sos'"),
+            o.siret == func.any(texts("sirets")),
+            *(_CONDITIONS[name] for name in ("from_", "to")),
+            *_shown(communities=False),
+        )
+        .group_by(_s.location_id, place.organization_id)
+        .subquery("point")
+    )
+    where = directory.looked_up(directory.location, point.c.location_id)
+    whose = directory.looked_up(directory.organization, point.c.organization_id)
+    named = directory.card_columns(located=where)
+    return Prepared(
+        select(
+            *point.c,
+            *(column for column in named if column.name.startswith("location_")),
+            whose.c.name.label("structure"),
+            whose.c.siret,
+        )
+        .select_from(point.join(where, literal_column("true")).join(whose, literal_column("true")))
+        .order_by(point.c.organization_id, point.c.location_id)
+    )
+
+
+async def points(
+    uow: UnitOfWork, actor: Actor, sirets: Sequence[str], from_: datetime, to: datetime
+) -> list[FreePoint]:
+    """Return the consultation points of structures with their free slots, by structure."""
+    asked = {**parts.caller(actor), **grant_parameters(actor)}
+    values = {"sirets": list(sirets), "from_": from_, "to": to}
+    found = (_point(row) for row in await uow.fetch(_points(), {**asked, **values}))
+    return [point for point in found if point.slots]
+
+
+def _point(row: Row) -> FreePoint:
+    return FreePoint(
+        location=directory.location_card(row),
+        organization=Structure(row["organization_id"], row["structure"], row["siret"]),
+        slots=tuple(_seen(orjson.loads(row["slots"]), ZoneInfo(row["zone"]))),
     )
 
 
