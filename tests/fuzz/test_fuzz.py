@@ -45,7 +45,10 @@ def _wrong(request: bytes, answer: Answer) -> str | None:
     if not answer.body:
         return None
     body = json.loads(answer.body)
-    return None if "code" in body or "error" in body else "a refusal that is no problem"
+    named = {"code", "error"} & body.keys() or (
+        body.get("resourceType") == "OperationOutcome" and body["issue"]
+    )
+    return None if named else "a refusal that is no problem"
 
 
 def _head(standing: Standing) -> list[Header]:
