@@ -100,7 +100,7 @@ class Writer:
             "resourceType": "PractitionerRole",
             "id": agenda_id(agenda),
             "meta": meta(codes.PRACTITIONER_ROLE),
-            "contained": [self._location(place)],
+            "contained": [location(place, codes.LOCATION, self.base)],
             "practitioner": {"reference": f"Practitioner/{agenda.practitioner['id']}"},
             **(
                 {
@@ -119,22 +119,24 @@ class Writer:
             **phone(place["phone"]),
         }
 
-    def _location(self, place: Mapping[str, Any]) -> Resource:
-        return {
-            "resourceType": "Location",
-            "id": str(place["id"]),
-            "meta": meta(codes.LOCATION),
-            "identifier": [
-                {
-                    "type": concept(codes.LOCATION_IDENTIFIER_TYPE, "INTRN"),
-                    "system": f"{self.base}/v1/locations",
-                    "value": str(place["id"]),
-                }
-            ],
-            "name": place["name"],
-            "address": address(place),
-            "position": {"longitude": place["longitude"], "latitude": place["latitude"]},
-        }
+
+def location(place: Mapping[str, Any], profile: str, base: str) -> Resource:
+    """Write a place whose address can be written; `base` is where people reach the service."""
+    return {
+        "resourceType": "Location",
+        "id": str(place["id"]),
+        "meta": meta(profile),
+        "identifier": [
+            {
+                "type": concept(codes.LOCATION_IDENTIFIER_TYPE, "INTRN"),
+                "system": f"{base}/v1/locations",
+                "value": str(place["id"]),
+            }
+        ],
+        "name": place["name"],
+        "address": address(place),
+        "position": {"longitude": place["longitude"], "latitude": place["latitude"]},
+    }
 
 
 def agenda_id(agenda: FreeAgenda) -> str:

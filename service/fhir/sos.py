@@ -18,6 +18,7 @@ from service.fhir.resources import (
     concept,
     instant,
     labelled,
+    location,
     meta,
     modes,
     phone,
@@ -110,12 +111,11 @@ def _resources(points: Sequence[FreePoint], base: str) -> Iterator[Resource]:
     told = None
     for point in points:
         told_of = [slot for slot in point.slots if set(slot.labels) & set(_LABELS)]
-        where = address(point.location)
-        if not told_of or where is None:
+        if not told_of or address(point.location) is None:
             continue
         yield _schedule(point)
         yield from (_slot(point, slot, base) for slot in told_of)
-        yield _location(point, where, base)
+        yield _location(point, base)
         if point.organization.id != told:
             told = point.organization.id
             yield _organization(point)
@@ -149,23 +149,10 @@ def _slot(point: FreePoint, slot: FreeSlot, base: str) -> Resource:
     }
 
 
-def _location(point: FreePoint, where: Resource, base: str) -> Resource:
-    place = point.location
+def _location(point: FreePoint, base: str) -> Resource:
     return {
-        "resourceType": "Location",
-        "id": str(place["id"]),
-        "meta": meta(codes.SOS_LOCATION),
-        "identifier": [
-            {
-                "type": concept(codes.LOCATION_IDENTIFIER_TYPE, "INTRN"),
-                "system": f"{base}/v1/locations",
-                "value": str(place["id"]),
-            }
-        ],
-        "name": place["name"],
-        **phone(place["phone"]),
-        "address": where,
-        "position": {"longitude": place["longitude"], "latitude": place["latitude"]},
+        **location(point.location, codes.SOS_LOCATION, base),
+        **phone(point.location["phone"]),
         "managingOrganization": {"reference": f"Organization/{point.organization.id}"},
     }
 
