@@ -271,7 +271,7 @@ def main() -> int:
     if found is None:
         return 1
     file = _write(found)
-    print(markdown(found))  # noqa: T201  the result of the command
+    sys.stdout.write(f"{markdown(found)}\n")
     _say(f"Written: {file.relative_to(ROOT)} and .md")
     if not found["complete"]:
         return _INTERRUPTED

@@ -24,7 +24,7 @@ from urllib.parse import quote
 from rich.console import Console
 
 from load_tests import country, driver, scale, world
-from load_tests.stack import Stack, commit, machine, usage
+from load_tests.stack import Stack, commit, keep, machine, usage
 from service.identity import Role, create_client, give_grant
 
 RATE = 40  # a second; the guide estimates 3 000 an hour
@@ -187,11 +187,7 @@ def main() -> None:
             "open_slots": served.facts["written"]["open slots"],
             "searches": measure(served, codes, given.seconds),
         }
-    given.output.mkdir(parents=True, exist_ok=True)
-    (given.output / "sas.json").write_text(json.dumps(report, indent=2) + "\n")
-    text = markdown(report)
-    (given.output / "sas.md").write_text(text)
-    sys.stdout.write(text)
+    keep(given.output, "sas", report, markdown(report))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ looks the same at every size; what differs is how much there is that nobody asks
 
 import argparse
 import asyncio
-import json
 import signal
 import statistics
 import sys
@@ -26,7 +25,7 @@ import asyncpg
 from rich.console import Console
 
 from load_tests import country, driver, world
-from load_tests.stack import ROOT, Process, Stack, commit, machine, running, stack, usage
+from load_tests.stack import ROOT, Process, Stack, commit, keep, machine, running, stack, usage
 from service.identity import NewSecret, Role, create_client, give_grant
 from service.kernel.db import Database
 
@@ -405,11 +404,7 @@ def main() -> None:
                 countries, rounds=given.rounds, seconds=given.seconds, only=given.only, say=say
             ),
         }
-    given.output.mkdir(parents=True, exist_ok=True)
-    (given.output / "scale.json").write_text(json.dumps(report, indent=2) + "\n")
-    text = markdown(report)
-    (given.output / "scale.md").write_text(text)
-    sys.stdout.write(text)
+    keep(given.output, "scale", report, markdown(report))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from service.kernel import embedded
 from service.kernel.crypto import Keys
@@ -244,3 +245,11 @@ def commit(where: Path = ROOT) -> str:
 def keys_of(stack: Stack) -> Keys:
     """Return the stack's keys, to seal rows as the service would."""
     return Keys.model_validate(json.loads(stack.keys))
+
+
+def keep(folder: Path, name: str, report: dict[str, Any], text: str) -> None:
+    """Write what was measured, as JSON and to read, and say it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(report, indent=2) + "\n")
+    (folder / f"{name}.md").write_text(text)
+    sys.stdout.write(text)

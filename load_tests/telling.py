@@ -15,7 +15,6 @@ as ours, the ratio says more about those than about locks or waits. `server_cpu_
 
 import argparse
 import asyncio
-import json
 import random
 import signal
 import statistics
@@ -36,7 +35,7 @@ from rich.console import Console
 from load_tests import driver, world
 from load_tests.bench import CONNECTIONS, RESULTS, Contestant, Row, bookings
 from load_tests.scenarios import day
-from load_tests.stack import Stack, commit, machine, running, stack, usage, working
+from load_tests.stack import Stack, commit, keep, machine, running, stack, usage, working
 from service.kernel.settings import Settings
 
 LISTENERS = ("regulator", "osnp", "pharmacist")
@@ -376,11 +375,7 @@ def main() -> None:
         )
         ours = Contestant("ours", server, callers.sign_in(server.port))
         report |= asyncio.run(_run(base, ours, callers, given))
-    given.output.mkdir(parents=True, exist_ok=True)
-    (given.output / "telling.json").write_text(json.dumps(report, indent=2) + "\n")
-    text = markdown(report)
-    (given.output / "telling.md").write_text(text)
-    sys.stdout.write(text)
+    keep(given.output, "telling", report, markdown(report))
 
 
 if __name__ == "__main__":
