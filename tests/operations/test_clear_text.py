@@ -41,7 +41,7 @@ from tests.operations.hunt import found_in, found_in_files
 from tests.stream.following import at_least, following
 from tests.support import Caller, World, soon
 from tests.webhooks.receivers import receiving
-from tests.webhooks.support import drain, fan, subscribed
+from tests.webhooks.support import delivered, subscribed
 
 # What only the patient has; of each, letters that nothing else holds.
 WHO = {
@@ -146,7 +146,8 @@ async def test_nobody_stands_anywhere_in_clear(
             server.wait_until(lambda process: address(process) is not None)
             await _until(
                 databases.owner_url,
-                "SELECT EXISTS (SELECT FROM stream_cursors WHERE consumer = 'messages')",
+                "SELECT count(*) = 2 FROM stream_cursors"
+                " WHERE consumer IN ('messages', 'webhooks')",
             )
             async with proving.at(address(server) or "") as http:
                 http.timeout = httpx.Timeout(30)
@@ -180,6 +181,10 @@ async def test_nobody_stands_anywhere_in_clear(
     assert {word for words in everywhere.values() for word in words} == {OPEN}, everywhere
     assert any("/pg_wal/" in path for path in everywhere)
     assert any("/base/" in path for path in everywhere)
+
+
+def _all_sent(deliveries: list[dict[str, Any]]) -> bool:
+    return {one["state"] for one in deliveries} == {"delivered"}
 
 
 _ALL_SENT = """
@@ -232,7 +237,7 @@ async def _live_through_everything(world: World, proving: Proofs, heard: Heard) 
     )
     assert named.status_code == 201, named.text
     file = await _files(regulator)
-    async with _told(world, [doctor, regulator, manager], heard):
+    async with _told([doctor, regulator, manager], heard):
         booking = await _bookings(world, doctor, other, regulator, file)
     await _refusals(regulator, doctor, file, booking)
     await _needs_and_absences(regulator, doctor)
@@ -263,20 +268,22 @@ async def _calendar(doctor: Caller) -> str:
 
 
 @asynccontextmanager
-async def _told(world: World, callers: list[Caller], heard: Heard) -> AsyncIterator[None]:
-    """Have callers told by webhook of what happens in the block; all of it is heard."""
+async def _told(callers: list[Caller], heard: Heard) -> AsyncIterator[None]:
+    """Have callers told by webhook, by the worker, of what happens in the block; it is heard."""
+    wanted = {"slot.published", "booking.created"}
     async with receiving() as receiver:
-        endpoints = [await subscribed(caller, receiver.url) for caller in callers]
-        endpoints.append(await subscribed(callers[1], receiver.url, format="rs-sas-rdv"))
-        await fan(world.database)
+        endpoints = [(caller, await subscribed(caller, receiver.url)) for caller in callers]
+        national = await subscribed(callers[1], receiver.url, format="rs-sas-rdv")
         yield
-        await fan(world.database)
-        for endpoint in endpoints:
-            await drain(world.database, endpoint)
-    assert {"slot.published", "booking.created"} < {
-        one.json.get("type") for one in receiver.received
-    }
-    assert any("appointment" in one.json for one in receiver.received)
+        await receiver.until(
+            lambda all_: (
+                wanted <= {one.json.get("type") for one in all_.received}
+                and any("appointment" in one.json for one in all_.received)
+            ),
+            seconds=60,
+        )
+        for caller, endpoint in (*endpoints, (callers[1], national)):
+            await delivered(caller, endpoint, _all_sent)
     heard.answers += [one.body + repr(one.headers).encode() for one in receiver.received]
 
 
