@@ -16,7 +16,7 @@ import uvicorn
 from service.kernel.http.connection import MAX_HEAD_BYTES, MAX_TARGET_BYTES, Connection
 from service.kernel.settings import Settings
 from service.main import create_app
-from service.serving import listen
+from service.serving import _OPTIONS, listen
 from tests.conftest import DatabaseUrls
 from tests.edge.conftest import Serving
 from tests.support import World, problem
@@ -116,9 +116,8 @@ async def _until(seen: Callable[[], bool]) -> None:
 async def _impatient(settings: Settings) -> AsyncIterator[str]:
     """A server in this process that gives up early."""
     with listen("127.0.0.1", 0) as listener:
-        config = uvicorn.Config(
-            create_app(settings), http=_Impatient, log_config=None, access_log=False
-        )
+        options = {**_OPTIONS, "http": _Impatient}
+        config = uvicorn.Config(create_app(settings), **options)
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         try:

@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from service.fhir.http import outcome as written
 from service.kernel import errors
 from service.kernel.errors import DomainError
+from service.kernel.http.connection import MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from service.kernel.http.problems import status_of
 from service.kernel.http.rate import RateLimit
 from tests.fhir.support import FHIR, outcome, platform, query, search
@@ -51,6 +52,15 @@ async def test_what_there_is_not(world: World, path: str) -> None:
 async def test_only_what_is_below_fhir_is_told_so(http: httpx.AsyncClient) -> None:
     problem(await http.get("/fhirx"), 404, "not-found")
     problem(await http.get("/v1/fhir/x"), 404, "not-found")
+
+
+async def test_what_is_refused_before_there_is_a_request(base_url: str) -> None:
+    async with httpx.AsyncClient(base_url=base_url, trust_env=False) as client:
+        address = await client.get("/fhir/Slot", params={"x": "x" * MAX_TARGET_BYTES})
+        head = await client.get("/fhir/Slot?status=free", headers={"x": "x" * MAX_HEAD_BYTES})
+    outcome(address, 414, "too-long", "address-too-long")
+    outcome(head, 431, "too-long", "head-too-large")
+    assert address.headers["cache-control"] == "no-store"
 
 
 @pytest.mark.parametrize(

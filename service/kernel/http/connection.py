@@ -8,11 +8,10 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from service.kernel.errors import AddressTooLong, DomainError, HeadTooLarge, Malformed, TooSlow
-from service.kernel.http.problems import status_of
+from service.kernel.http.problems import form, status_of
 
 MAX_TARGET_BYTES = 8 * 1024
 MAX_HEAD_BYTES = 32 * 1024
@@ -124,7 +123,7 @@ class Connection(HttpToolsProtocol):
         self._refused = True
         cycle: Any = self.cycle  # None before the first request
         if cycle is None or cycle.response_complete or not cycle.response_started:
-            self.transport.write(_written(refusal))
+            self.transport.write(self._written(refusal))
         if cycle is not None:  # what a request before still answers has nobody to hear it
             cycle.disconnected = True
         if self.transport.can_write_eof():
@@ -133,19 +132,19 @@ class Connection(HttpToolsProtocol):
             self._watch.cancel()
         self._watch = self.loop.call_later(self.LINGER_SECONDS, self.transport.close)
 
-
-def _written(refusal: type[DomainError]) -> bytes:
-    status = status_of(refusal)
-    body = orjson.dumps(
-        {
-            "type": f"/problems/{refusal.code}",
-            "title": refusal.title,
-            "status": status,
-            "code": refusal.code,
-        }
-    )
-    head = (
-        b"content-type: application/problem+json\r\ncache-control: no-store\r\n"
-        b"connection: close\r\ncontent-length: %d\r\n\r\n" % len(body)
-    )
-    return STATUS_LINE[status] + head + body
+    def _written(self, refusal: type[DomainError]) -> bytes:
+        status = status_of(refusal)
+        path = self.url.partition(b"?")[0].decode("ascii", "replace")
+        content, media_type = form(self.app, path)(
+            {
+                "type": f"/problems/{refusal.code}",
+                "title": refusal.title,
+                "status": status,
+                "code": refusal.code,
+            }
+        )
+        head = (
+            b"content-type: %s\r\ncache-control: no-store\r\n"
+            b"connection: close\r\ncontent-length: %d\r\n\r\n" % (media_type.encode(), len(content))
+        )
+        return STATUS_LINE[status] + head + content

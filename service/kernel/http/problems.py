@@ -119,7 +119,7 @@ def problem(
         ]
     body["request_id"] = request.scope.get("request_id")
     body.update(extra or {})
-    content, media_type = _form(request)(body)
+    content, media_type = form(request.app, request.scope["path"])(body)
     return Response(
         content,
         status_code=status,
@@ -128,10 +128,11 @@ def problem(
     )
 
 
-def _form(request: Request) -> Form:
-    forms: Mapping[str, Form] = request.app.state.problem_forms
-    path = f"{request.scope['path']}/"
-    return next((form for start, form in forms.items() if path.startswith(start)), _as_problem)
+def form(app: FastAPI, path: str) -> Form:
+    """Return how a problem below a path is written."""
+    forms: Mapping[str, Form] = app.state.problem_forms
+    found = (made for start, made in forms.items() if f"{path}/".startswith(start))
+    return next(found, _as_problem)
 
 
 def _as_problem(body: Mapping[str, Any]) -> tuple[bytes, str]:
