@@ -7,7 +7,6 @@ one place: their id says whose and where.
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from functools import cache
 from typing import Any
 
@@ -74,22 +73,21 @@ class Writer:
 
     def slot(self, agenda: FreeAgenda, slot: FreeSlot) -> Resource:
         """Write a slot; `comment` is where its agenda is opened, to be given an `origin`."""
-        slot_id = str(slot.id)
         specialty = _specialty(slot.specialty or agenda.practitioner["specialty"])
         return {
             "resourceType": "Slot",
-            "id": slot_id,
+            "id": slot.id,
             "meta": labelled(codes.CPTS_SLOT if self.communities else codes.SLOT, slot.labels),
             "serviceType": [*modes(slot.modes), *map(_of_community, slot.communities)],
-            **({"specialty": [concept(codes.SPECIALTY, specialty)]} if specialty else {}),
+            **({"specialty": specialty} if specialty else {}),
             "appointmentType": concept(
                 codes.APPOINTMENT_TYPE, codes.WALK_IN if slot.walk_in else codes.ROUTINE
             ),
             "schedule": {"reference": f"Schedule/{agenda_id(agenda)}"},
             "status": "free",
-            "start": instant(slot.starts_at),
-            "end": instant(slot.ends_at),
-            "comment": f"{self.base}/agenda?slot={slot_id}",
+            "start": slot.starts_at,
+            "end": slot.ends_at,
+            "comment": f"{self.base}/agenda?slot={slot.id}",
         }
 
     def practitioner_role(self, agenda: FreeAgenda) -> Resource:
@@ -231,14 +229,11 @@ def address(place: Mapping[str, Any]) -> Resource | None:
     return {"line": [line], "city": commune.name, "postalCode": postal_code}
 
 
-def _specialty(code: str | None) -> str | None:
-    """Return a code of TRE_R38; our own list (JDV_J239) has professions without one, too."""
-    return code if code and re.fullmatch(r"S(M|I|P|CD)[0-9]{2}", code) else None
-
-
-def instant(value: datetime) -> str:
-    """Write an instant with its milliseconds and the offset of its zone."""
-    return value.isoformat(timespec="milliseconds")
+@cache
+def _specialty(code: str | None) -> Sequence[Resource]:
+    """Write a code of TRE_R38; our own list (JDV_J239) has professions without one, too."""
+    known = code and re.fullmatch(r"S(M|I|P|CD)[0-9]{2}", code)
+    return [concept(codes.SPECIALTY, code)] if code and known else []
 
 
 def _of_community(community: Community) -> Resource:

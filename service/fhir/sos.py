@@ -16,7 +16,6 @@ from service.fhir.resources import (
     Resource,
     address,
     concept,
-    instant,
     labelled,
     location,
     meta,
@@ -132,20 +131,19 @@ def _schedule(point: FreePoint) -> Resource:
 
 
 def _slot(point: FreePoint, slot: FreeSlot, base: str) -> Resource:
-    slot_id = str(slot.id)
     labels = tuple(label for label in slot.labels if label in _LABELS)
     kind = codes.WALK_IN if slot.walk_in else codes.ROUTINE
     return {
         "resourceType": "Slot",
-        "id": slot_id,
+        "id": slot.id,
         "meta": labelled(codes.SOS_SLOT, labels),
         "serviceType": list(modes(slot.modes)),
         "appointmentType": concept(codes.APPOINTMENT_TYPE, kind),
         "schedule": {"reference": f"Schedule/{point.location['id']}"},
         "status": "free",
-        "start": instant(slot.starts_at),
-        "end": instant(slot.ends_at),
-        "comment": f"{base}/agenda?slot={slot_id}",
+        "start": slot.starts_at,
+        "end": slot.ends_at,
+        "comment": f"{base}/agenda?slot={slot.id}",
     }
 
 

@@ -3,9 +3,9 @@
 The national platform asks for all regulation staff of its territories. Pure: no I/O, no clock.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -22,11 +22,15 @@ class Community:
 
 @dataclass(frozen=True, slots=True)
 class FreeSlot:
-    """Room that somebody may be sent to: the labels that say so, and the communities of `CPTS`."""
+    """Room that somebody may be sent to: the labels that say so, and the communities of `CPTS`.
 
-    id: UUID
-    starts_at: datetime
-    ends_at: datetime
+    Its id and its instants (milliseconds, offset of the place) as they are written: hundreds are
+    told at once, each only to be written again.
+    """
+
+    id: str
+    starts_at: str
+    ends_at: str
     modes: tuple[str, ...]
     specialty: str | None
     walk_in: bool
@@ -36,7 +40,7 @@ class FreeSlot:
 
 @dataclass(frozen=True, slots=True)
 class FreeAgenda:
-    """The free slots of one practitioner at one place, by start; instants in the place's zone.
+    """The free slots of one practitioner at one place, by start.
 
     `finess` and `siret` are those of the place's organization.
     """
@@ -66,14 +70,13 @@ class FreePoint:
     slots: tuple[FreeSlot, ...]
 
 
-def admitting(
-    labels: Sequence[str], *, narrowed: bool, communities: Collection[Community]
-) -> tuple[str, ...]:
+@cache
+def admitting(labels: tuple[str, ...], *, narrowed: bool, told: bool) -> tuple[str, ...]:
     """Return the labels that let the platform's people in, in the order of publication.
 
-    PRO and CPTS narrowed to some houses are not for them; CPTS needs a community to be told.
+    PRO and CPTS narrowed to some houses are not for them; CPTS needs a community that is told.
     """
     shut = {"PRO", "CPTS"} if narrowed else set()
-    if not communities:
+    if not told:
         shut.add("CPTS")
     return tuple(label for label in labels if label not in shut)

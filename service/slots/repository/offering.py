@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 from uuid import UUID
 from zoneinfo import ZoneInfo
@@ -222,15 +222,20 @@ def _seen(told: Sequence[Mapping[str, Any]], zone: ZoneInfo) -> Iterator[FreeSlo
             Community(UUID(c["id"]), c["name"], c["finess"], c["phone"])
             for c in slot.get("communities") or ()
         )
-        labels = admitting(slot["labels"], narrowed=slot["narrowed"], communities=communities)
+        labels = admitting(tuple(slot["labels"]), narrowed=slot["narrowed"], told=bool(communities))
         if labels:
             yield FreeSlot(
-                id=UUID(slot["id"]),
-                starts_at=datetime.fromisoformat(slot["starts_at"]).astimezone(zone),
-                ends_at=datetime.fromisoformat(slot["ends_at"]).astimezone(zone),
+                id=slot["id"],
+                starts_at=_instant(slot["starts_at"], zone),
+                ends_at=_instant(slot["ends_at"], zone),
                 modes=tuple(slot["modes"]),
                 specialty=slot["specialty"],
                 walk_in=slot["walk_in"],
                 labels=labels,
                 communities=communities if "CPTS" in labels else (),
             )
+
+
+@lru_cache(1024)  # slots of many begin and end together
+def _instant(told: str, zone: ZoneInfo) -> str:
+    return datetime.fromisoformat(told).astimezone(zone).isoformat(timespec="milliseconds")
