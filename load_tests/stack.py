@@ -82,6 +82,13 @@ class Process:
 
     popen: subprocess.Popen[bytes]
     port: int
+    output: Path
+
+    def told(self, since: int = 0) -> list[dict[str, Any]]:
+        """Return the lines of its log, from a byte on."""
+        with self.output.open("rb") as output:
+            output.seek(since)
+            return [json.loads(line) for line in output if line.startswith(b"{")]
 
     def stop(self) -> None:
         """End it in order, as a supervisor would."""
@@ -116,7 +123,7 @@ def running(
             stderr=out,
             start_new_session=True,  # deaf to Ctrl-C: whoever started it stops it in order
         )
-    process = Process(popen, port)
+    process = Process(popen, port, output)
     try:
         _wait(process, output)
         yield process
