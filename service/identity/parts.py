@@ -76,10 +76,10 @@ _CALLER: Mapping[str, ColumnElement[Any]] = {
 def grant_is_live(caller: Mapping[str, ColumnElement[Any]] = _CALLER) -> ColumnElement[bool]:
     """True while the caller's grant is unchanged, unrevoked and within its dates.
 
-    A person's grant lasts as long as the software that they signed in with, and as its way of
-    proving itself, too; software's own ends with them anyhow. A statement that carries this
-    condition needs no look-up before it; revoking takes effect on the next request. Parameters:
-    `grant_parameters`; or columns of these names, for many callers.
+    A person's grant lasts as long as the software that they signed in with, its way of proving
+    itself and its own rights to regulate, too; software's own ends with them anyhow. A statement
+    that carries this condition needs no look-up before it; revoking takes effect on the next
+    request. Parameters: `grant_parameters`; or columns of these names, for many callers.
     """
     g, c = grants.c, clients.c
     software = (

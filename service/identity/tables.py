@@ -35,7 +35,8 @@ clients = Table(
     # What the subject of its certificate holds (`OU=318751275100020`), in order; its secret then
     # ends.
     Column("certificate_subject", ARRAY(Text)),
-    # Raised when it proves itself in another way; a person's token names the one of its software.
+    # Raised when it proves itself in another way, or a right to regulate of its own changes; a
+    # person's token names the one of its software.
     Column("revision", Integer, nullable=False, server_default=text("1")),
     CheckConstraint("cardinality(certificate_subject) > 0", name="certificate_subject"),
     Index(

@@ -2,7 +2,7 @@
 
 import base64
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -104,19 +104,20 @@ async def bring_person(
 ) -> IssuedToken:
     """Give somebody who arrives from SAS a token of the right that SAS gave them.
 
-    They are asserted by software that regulates itself, and in territories where both may. A
-    person whom SAS does not know, or has withdrawn, gets none. `arrived_from` is the origin in its
-    own words (`sas-preprod`), kept with the person. Refusals: `invalid_scope`, `invalid_request`.
+    They are asserted by software that regulates itself, and work for its organization, in
+    territories where both may; with that right of the software's, theirs ends. A person whom SAS
+    does not know, or has withdrawn, gets none. `arrived_from` is the origin in its own words
+    (`sas-preprod`), kept with the person. Refusals: `invalid_scope`, `invalid_request`.
     """
     if not {"system", "id"} <= person.keys():
         raise PersonRefused(detail="Say who arrives: user_system and user_id.")
     own = await repository.live_grants(uow, software.client_id)
-    here = {one for grant in own if grant.role in REGULATION for one in grant.territories}
     who = Identifier(person["system"], person["id"])
     received = [
-        replace(grant, territories=tuple(one for one in grant.territories if one in here))
+        there
         for grant in await repository.live_grants_of_person(uow, who, THROUGH_SAS)
-        if grant.origin == THROUGH_SAS and not here.isdisjoint(grant.territories)
+        if grant.origin == THROUGH_SAS
+        for there in _beside(own, grant)
     ]
     if not received:
         raise ScopeRefused(
@@ -128,6 +129,22 @@ async def bring_person(
     if traced:
         await _tell_signed_in(uow, tokens, software, grant, issued, origin)
     return issued
+
+
+def _beside(own: Sequence[Grant], right: Grant) -> Iterator[Grant]:
+    """Yield a right as it counts at each organization that software regulates for."""
+    regulating = [one for one in own if one.role in REGULATION]
+    for home in {one.organization_id: one for one in regulating}.values():
+        theirs = [one for one in regulating if one.organization_id == home.organization_id]
+        may = {territory for one in theirs for territory in one.territories}
+        if not may.isdisjoint(right.territories):
+            yield replace(
+                right,
+                organization_id=home.organization_id,
+                organization_type=home.organization_type,
+                cpts_ids=home.cpts_ids,
+                territories=tuple(one for one in right.territories if one in may),
+            )
 
 
 async def exchange_token(

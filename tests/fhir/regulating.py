@@ -78,7 +78,9 @@ def kept(answer: httpx.Response, status: int) -> str:
     return found
 
 
-async def arrive(software: Caller, system: str, value: str, origin: str = "sas") -> httpx.Response:
+async def arrive(
+    software: Caller, system: str, value: str, origin: str = "sas", **more: str
+) -> httpx.Response:
     """Ask for a token for a regulator who arrives from somewhere."""
     form = {
         "grant_type": "client_credentials",
@@ -87,6 +89,7 @@ async def arrive(software: Caller, system: str, value: str, origin: str = "sas")
         "user_system": system,
         "user_id": value,
         **({"origin": origin} if origin else {}),
+        **more,
     }
     return await software.http.post("/oauth/token", data=form)
 

@@ -38,7 +38,7 @@ from tests.fhir.support import platform
 from tests.identity.people import Desk, desk
 from tests.identity.provider import Provider
 from tests.kernel.serving import serving
-from tests.support import World
+from tests.support import World, problem, soon
 
 Body = dict[str, Any]
 
@@ -191,14 +191,111 @@ async def test_whoever_arrives_through_sas_may_search_and_book(world: World) -> 
     caller = await arrived(software, SAS, who.upper())
     me = (await caller.get("/v1/me")).json()
     assert (me["role"], me["territories"]) == ("osnp", [world.territory])
-    assert me["organization"]["id"] == str(sas.organization_id)
+    assert me["organization"]["id"] == str(software.organization_id)
     assert me["person"] == {"proof": "asserted", "system": SAS, "id": who, "origin": "sas"}
     doctor = await world.doctor()
     slot = await doctor.publish()  # hidden: regulation alone sees it
     found = await caller.get("/v1/slots", params={"territory": world.territory})
     assert [one["id"] for one in found.json()["items"]] == [slot["id"]]
-    answer = await caller.post("/v1/bookings", {"slot_id": slot["id"], "patient_file": {"age": 40}})
-    assert answer.status_code == 201, answer.text
+    hold = await caller.post(f"/v1/slots/{slot['id']}/holds", {})
+    assert hold.status_code == 201, hold.text
+    wanted = {"slot_id": slot["id"], "patient_file": {"age": 40}, "hold_id": hold.json()["id"]}
+    booked = await caller.post("/v1/bookings", wanted)
+    assert booked.status_code == 201, booked.text
+    mine, later = f"/v1/bookings/{booked.json()['id']}", await doctor.publish(soon(4))
+    moved = await caller.post(f"{mine}/rescheduling", {"slot_id": later["id"]})
+    assert moved.status_code == 200, moved.text
+    answer = await caller.post(f"{mine}/cancellation", {"by": "patient"})
+    assert answer.status_code == 200, answer.text
+
+
+async def test_whoever_arrives_through_sas_decides_nothing_that_is_a_doctors(world: World) -> None:
+    sas, software, who = await platform(world), await world.regulator(), technical()
+    kept(await create(sas, regulator(named(SAS, who))), 201)
+    caller = await arrived(software, SAS, who)
+    slot = await (await world.doctor()).publish()
+    answer = await caller.post(
+        "/v1/bookings",
+        {
+            "slot_id": slot["id"],
+            "patient_file": {"age": 40},
+            "reason": {"motive": "M03.01"},
+            "override": {"reason": "vu au téléphone"},
+        },
+    )
+    problem(answer, 403, "override-not-allowed")
+    assert (await caller.get("/v1/analytics/callbacks")).status_code == 403
+
+
+async def test_what_is_booked_is_the_regulation_centres_and_no_other_ones(world: World) -> None:
+    """SAS names each regulator once, for all territories: a centre reads no other's patients."""
+    other = await World(world.database, world.http).begin()
+    sas = await world.caller(
+        Role.SAS_PLATFORM,
+        await world.organization("sas"),
+        "sas",
+        territories=[world.territory, other.territory],
+    )
+    one, two = technical(), technical()
+    for who in (one, two):
+        kept(await create(sas, regulator(named(SAS, who))), 201)
+    centre = await world.regulator()
+    here, there = await arrived(centre, SAS, one), await arrived(await other.regulator(), SAS, two)
+    slot = await (await world.doctor()).publish()
+    wanted = {"slot_id": slot["id"], "patient_file": {"age": 40}}
+    made = (await here.post("/v1/bookings", wanted)).json()
+    path = f"/v1/bookings/{made['id']}"
+    assert (await there.get(path)).status_code == 404
+    assert (await there.get("/v1/bookings")).json()["items"] == []
+    assert (await there.get(f"/v1/patient-files/{made['patient_file_id']}")).status_code == 404
+    assert (await here.get(path)).status_code == 200
+    assert (await centre.get(path)).status_code == 200  # a colleague's
+
+
+async def test_software_of_two_centres_says_for_which_one_somebody_works(world: World) -> None:
+    sas, software, who = await platform(world), await world.regulator(), technical()
+    kept(await create(sas, regulator(named(SAS, who))), 201)
+    second = await world.organization("sas")
+    for organization, role in ((second, Role.OSNP), (second, Role.ARM)):
+        async with world.database.unit_of_work() as uow:
+            await identity.give_grant(
+                uow, client_id=software.secret.client_id, role=role, organization_id=organization,
+                organization_type="sas", territories=[world.territory],
+            )  # fmt: skip
+    answer = await arrive(software, SAS, who)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_scope")
+    answer = await arrive(software, SAS, who, scope=f"organization:{second}")
+    assert answer.status_code == 200, answer.text
+
+
+async def test_a_right_of_the_software_takes_along_whom_it_brought(world: World) -> None:
+    sas, software, who = await platform(world), await world.regulator(), technical()
+    kept(await create(sas, regulator(named(SAS, who))), 201)
+    caller = await arrived(software, SAS, who)
+    async with world.database.unit_of_work() as uow:
+        (own,) = await identity.list_grants(
+            uow, {"organization": software.organization_id}, limit=10
+        )
+        await identity.revoke_grant(uow, identity.OPERATOR, own.id)
+    for answer in (
+        await caller.get("/v1/me"),
+        await caller.get("/v1/slots", params={"territory": world.territory}),
+    ):
+        assert (answer.status_code, answer.json()["code"]) == (401, "grant-ended")
+    assert (await arrive(software, SAS, who)).status_code == 400
+
+
+async def test_whom_software_brought_arrives_anew_when_its_organization_changed(
+    world: World,
+) -> None:
+    sas, software, who = await platform(world), await world.regulator(), technical()
+    kept(await create(sas, regulator(named(SAS, who))), 201)
+    caller, community = await arrived(software, SAS, who), await world.organization("cpts")
+    async with world.database.unit_of_work() as uow:
+        await identity.follow_organization(uow, software.organization_id, "sas", [community])
+    assert (await caller.get("/v1/me")).status_code == 401
+    me = (await (await arrived(software, SAS, who)).get("/v1/me")).json()
+    assert me["cpts_ids"] == [str(community)]
 
 
 async def test_whoever_is_withdrawn_is_refused_at_the_next_request(world: World) -> None:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import array, insert
 
-from service.identity.domain import Actor, Role
+from service.identity.domain import REGULATION, Actor, Role
 from service.identity.parts import grant_is_live, grant_parameters, in_force
 from service.identity.people import Account, Identifier
 from service.identity.repository.accounts import IDENTIFIERS, account_of
@@ -285,19 +285,13 @@ def _entry(row: Any) -> GrantEntry:
     )
 
 
+_HOLDER = (_g.client_id, _g.role)
 _REVOKE_GRANT = (
     update(grants)
     .where(_g.id == bind("grant", Uuid), _g.revoked_at.is_(None))
     .values(revoked_at=snp_now(), revision=_g.revision + 1)
-    .returning(_g.id)
+    .returning(*_HOLDER)
 )
-
-
-async def revoke_grant(uow: UnitOfWork, grant_id: UUID) -> bool:
-    """Revoke a grant, from the next request on; False if it was revoked already."""
-    return (await uow.execute(_REVOKE_GRANT, {"grant": grant_id})).first() is not None
-
-
 _FOLLOW = (
     update(grants)
     .where(_g.organization_id == bind("of_organization", Uuid), _g.revoked_at.is_(None))
@@ -306,14 +300,25 @@ _FOLLOW = (
         organization_type=bind("new_type", grants.c.organization_type.type),
         revision=_g.revision + 1,
     )
+    .returning(*_HOLDER)
 )
+_END_TOKENS_OF_PEOPLE = (
+    update(clients).where(_c.id == func.any(uuids("softwares"))).values(revision=_c.revision + 1)
+)
+
+
+async def revoke_grant(uow: UnitOfWork, grant_id: UUID) -> bool:
+    """Revoke a grant, from the next request on; False if it was revoked already."""
+    done = (await uow.execute(_REVOKE_GRANT, {"grant": grant_id})).all()
+    await _end_brought(uow, done)
+    return bool(done)
 
 
 async def follow_organization(
     uow: UnitOfWork, organization_id: UUID, organization_type: str, cpts_ids: Sequence[UUID]
 ) -> None:
     """Copy an organization's type and communities into its grants; their tokens end."""
-    await uow.execute(
+    done = await uow.execute(
         _FOLLOW,
         {
             "of_organization": organization_id,
@@ -321,3 +326,11 @@ async def follow_organization(
             "new_cpts_ids": list(cpts_ids),
         },
     )
+    await _end_brought(uow, done.all())
+
+
+async def _end_brought(uow: UnitOfWork, changed: Sequence[Any]) -> None:
+    """End the tokens of people whom software brought by rights of its own that were changed."""
+    softwares = {one.client_id for one in changed if one.client_id and one.role in REGULATION}
+    if softwares:
+        await uow.execute(_END_TOKENS_OF_PEOPLE, {"softwares": list(softwares)})
