@@ -188,15 +188,17 @@ def read(content: bytes) -> sas.RegulatorDraft:
 
 
 def _identifiers(body: Mapping[str, Any]) -> Iterator[Identifier]:
+    """Yield their numbers; an identifier of another system, and other types, are not for us."""
     seen = set[str]()
     for n, one in enumerate(_objects(body, "identifier")):
         where = f"#/identifier/{n}"
         system, value = _text(one.get("system")), _text(one.get("value"))
+        if system is not None and system not in _KINDS:
+            continue
         coded = {(_text(c.get("system")), _text(c.get("code"))) for c in _codings(one)}
         if not (system and value and coded):
             raise _unreadable(where, "Type, system and value are wanted, none of them empty.")
-        kind = _KINDS.get(system)
-        if kind is None or coded != {(IDENTIFIER_TYPE, kind)}:
+        if (IDENTIFIER_TYPE, _KINDS[system]) not in coded:
             raise _invalid(where, f"The type must fit the system: {_FITTING}.")
         if system in seen:
             raise _invalid(where, "At most one identifier of each system.")
@@ -205,7 +207,7 @@ def _identifiers(body: Mapping[str, Any]) -> Iterator[Identifier]:
         seen.add(system)
         yield Identifier(system, value)
     if not seen:
-        raise _unreadable("#/identifier", "One identifier at least is wanted.")
+        raise _unreadable("#/identifier", f"One identifier at least is wanted: {_FITTING}.")
 
 
 _FITTING = ", ".join(f"{kind} with {system}" for system, kind in _KINDS.items())

@@ -174,6 +174,25 @@ async def test_ig_an_email_is_not_somebody_s_own(sas: Caller) -> None:
         stored(await post(sas, numbered(by_sas(technical()))), 201)
 
 
+async def test_ig_what_open_slicing_allows_beside_ours_is_passed_over(sas: Caller) -> None:
+    ours, beside = by_sas(technical()), identifier(ID_TYPES, "EXTRN", "urn:oid:1.2.3", "4711")
+    types = copy.deepcopy(ours["type"])
+    types["coding"].insert(0, {"system": "urn:oid:1.2.3", "code": "X"})
+    types["coding"].append({"display": "of nobody's"})
+    body = numbered(beside, {**ours, "type": {**types, "text": "SAS"}}, beside)
+    for guide in GUIDES.values():
+        assert findings(guide, body) == []
+    kept = stored(await post(sas, body), 201)
+    assert kept["identifier"] == [ours]
+    assert stored(await put(sas, ours["value"], body), 200)["id"] == kept["id"]
+
+
+async def test_ig_at_most_one_number_of_each_kind(sas: Caller) -> None:
+    answer = await post(sas, numbered(by_sas(technical()), by_sas(technical())))
+    assert answer.status_code == 422
+    refused(answer)
+
+
 # --- update -------------------------------------------------------------------------------------
 
 
