@@ -16,16 +16,18 @@ blueprint = procrastinate.Blueprint()
 
 @blueprint.task(name="tell", queue="sas", pass_context=True)
 async def tell(context: procrastinate.JobContext) -> None:
-    """Tell SAS what is due, where the settings say how."""
+    """Tell SAS what is due; where the settings do not say how, it waits."""
     worker = context.additional_context["worker"]
     settings = worker.settings
     if not settings.sas_appointments_url:
+        await appointments.leave(worker.database)
         return
     try:
         async with sender(settings) as send:
             await appointments.tell(worker.database, send, settings.sas_system, seconds=_SECONDS)
     except OSError as unreadable:  # the files of our certificate
         log.error("sas.not_told", error=type(unreadable).__name__)
+        await appointments.leave(worker.database)
 
 
 @blueprint.periodic(cron="23 * * * *")

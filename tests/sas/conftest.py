@@ -7,7 +7,7 @@ from typing import Any
 import pytest_asyncio
 
 from service import sas, stream
-from service.identity import IDNPS, SAS, Identifier, Role, Tokens
+from service.identity import IDNPS, SAS, Actor, Identifier, Role, Tokens
 from service.kernel.db import Database
 from service.kernel.ids import new_id
 from service.kernel.settings import Settings
@@ -60,6 +60,14 @@ class Centre:
         answer = await self.regulator.post(path, {"by": "patient", "reason": "guéri"})
         assert answer.status_code == 200, answer.text
 
+    async def withdraw(self) -> sas.Regulator:
+        """Do as SAS does with a regulator who may regulate no more."""
+        actor = await _platform(self.database, self.world)
+        draft = _draft(self.number, self.technical, active=False)
+        async with self.database.unit_of_work() as uow:
+            withdrawn, _ = await sas.put(uow, actor, [sas.Sought(self.number, IDNPS)], draft)
+        return withdrawn
+
     async def hear(self) -> None:
         """Do what a worker does with facts."""
         while await stream.give_positions(self.database):
@@ -74,18 +82,19 @@ class Centre:
             await appointments.tell(self.database, send, OURS, seconds=30, chance=lambda: 0.0)
 
 
-async def _known(database: Database, world: World, number: str, technical: str) -> None:
-    platform_here = await world.caller(Role.SAS_PLATFORM, await world.organization("sas"), "sas")
-    actor = Tokens(database.vault.token_keys, 600).verify(platform_here.token)
-    draft = sas.RegulatorDraft(
+async def _platform(database: Database, world: World) -> Actor:
+    here = await world.caller(Role.SAS_PLATFORM, await world.organization("sas"), "sas")
+    return Tokens(database.vault.token_keys, 600).verify(here.token)
+
+
+def _draft(number: str, technical: str, *, active: bool) -> sas.RegulatorDraft:
+    return sas.RegulatorDraft(
         identifiers=(Identifier(IDNPS, number), Identifier(SAS, technical)),
-        active=True,
+        active=active,
         family_name="Loridon",
         given_name="Sébastien",
         email="sebastien.loridon@example.fr",
     )
-    async with database.unit_of_work() as uow:
-        await sas.create(uow, actor, draft)
 
 
 @pytest_asyncio.fixture
@@ -101,7 +110,9 @@ async def centre(
             await stream.consume(database, "sas", sas.consume)  # from now on
             world = await World(database, http).begin()
             number, technical = "3456780581/11242343", str(new_id()).upper()
-            await _known(database, world, number, technical)
+            actor = await _platform(database, world)
+            async with database.unit_of_work() as uow:
+                await sas.create(uow, actor, _draft(number, technical, active=True))
             software = await world.regulator()
             regulator = Caller(
                 http, software.secret, Role.OSNP, software.organization_id, world.territory

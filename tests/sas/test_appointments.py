@@ -15,7 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from service import sas, stream
-from service.identity import IDNPS, SAS, Identifier, Role, Tokens, closed_accounts, forget
+from service.identity import IDNPS, SAS, Role, closed_accounts, forget
 from service.kernel.crypto import Keys
 from service.kernel.db import UnitOfWork
 from service.kernel.sending import SCHEDULE
@@ -154,6 +154,25 @@ async def test_a_cancellation_is_told_whoever_cancels(centre: Centre) -> None:
     assert len(centre.standin.asked) == 2  # nothing new
 
 
+async def test_what_a_regulator_booked_is_told_after_they_were_withdrawn(centre: Centre) -> None:
+    booking = await centre.book()
+    await centre.tell()
+    unseen = await centre.book(starts_at=soon(4))
+    await centre.withdraw()
+    assert (await centre.regulator.get("/v1/me")).status_code == 401
+    path = f"/v1/bookings/{booking['id']}/cancellation"
+    answer = await centre.doctor.post(path, {"by": "doctor", "reason": "malade"})
+    assert answer.status_code == 200, answer.text
+    await centre.tell()
+    told = {one.json["identifier"][0]["value"]: one.json for one in centre.standin.asked}
+    assert {name: one["status"] for name, one in told.items()} == {
+        booking["id"]: "cancelled", unseen["id"]: "booked",
+    }  # fmt: skip
+    for one in told.values():
+        operator = one["extension"][0]["valueReference"]["identifier"]
+        assert operator["value"] == centre.technical
+
+
 async def test_a_centre_that_names_nobody_is_told_as_such(centre: Centre) -> None:
     organization = await centre.world.organization("csnp")
     place = await centre.world.location(organization)
@@ -271,7 +290,7 @@ async def test_a_lost_answer_makes_no_second_appointment(centre: Centre) -> None
     booking = await centre.book()
     await centre.tell()
     assert (await _row(centre, booking)).state == "failed"
-    await centre.clock.shift(timedelta(seconds=SCHEDULE[1] + 1))
+    await centre.clock.shift(timedelta(minutes=1))
     await centre.tell()
     assert centre.standin.methods == ["POST", "PUT"]
     assert list(centre.standin.kept) == [f"{OURS}|{booking['id']}"]
@@ -347,6 +366,70 @@ async def test_what_changes_while_it_is_told_is_told_afterwards(centre: Centre) 
     assert centre.standin.statuses == ["booked", "cancelled"]
 
 
+async def test_what_changes_during_the_last_try_is_not_given_up(centre: Centre) -> None:
+    booking = await centre.book(starts_at=soon(24 * 7))
+    centre.standin.answers.extend([500] * len(SCHEDULE))
+    passed = timedelta(0)
+    for seconds in SCHEDULE[1:]:
+        await centre.tell()
+        passed += timedelta(seconds=seconds + 1)
+        await centre.clock.shift(passed)
+    async with sender(centre.settings) as send:
+
+        async def slowly(*what: Any) -> Any:
+            attempt = await send(*what)
+            if len(centre.standin.asked) == len(SCHEDULE):
+                await centre.cancel(booking)
+                await centre.hear()
+            return attempt
+
+        await appointments.tell(centre.database, slowly, OURS, seconds=30)
+    assert centre.standin.statuses == ["booked"] * len(SCHEDULE) + ["cancelled"]
+    assert (await _row(centre, booking)).state == "told"
+
+
+@pytest.mark.parametrize("away", [429, 502, 503, 504, LOSE])
+async def test_sas_that_is_away_is_asked_once_whatever_waits_and_nothing_is_given_up(
+    centre: Centre, away: int
+) -> None:
+    made = [await centre.book(starts_at=soon(24 * 7 + hours)) for hours in range(3)]
+    await centre.hear()
+    passed = timedelta(0)
+    for attempt in range(1, 2 * len(SCHEDULE)):
+        centre.standin.answers.append(away)
+        for _ in range(3):  # as the clockwork does, each second
+            await centre.tell()
+        assert len(centre.standin.asked) == attempt
+        passed += timedelta(hours=4)
+        await centre.clock.shift(passed)
+    assert {one.json["identifier"][0]["value"] for one in centre.standin.asked} == {
+        booking["id"] for booking in made
+    }
+    async with centre.database.unit_of_work() as uow:
+        assert (await sas.measures(uow))["sas_oldest_waiting_seconds"] >= passed.total_seconds()
+    for _ in range(2):
+        await centre.tell()
+        await centre.clock.shift(passed + timedelta(minutes=1))
+    assert [(await _row(centre, booking)).state for booking in made] == ["told"] * 3
+    assert len(centre.standin.kept) == 3
+    async with centre.database.unit_of_work() as uow:
+        assert await sas.measures(uow) == {"sas_oldest_waiting_seconds": 0, "sas_abandoned": 0}
+
+
+async def test_sas_that_is_away_is_asked_once_whatever_waits(centre: Centre) -> None:
+    centre.standin.answers.extend([503] * 3)
+    for hours in (3, 4, 5):
+        await centre.book(starts_at=soon(hours))
+    await centre.hear()
+    for _ in range(3):  # as the clockwork does, each second
+        await centre.tell()
+    assert len(centre.standin.asked) == 1
+    await centre.clock.shift(timedelta(minutes=2))
+    centre.standin.answers.clear()
+    await centre.tell()
+    assert len(centre.standin.kept) == 3
+
+
 async def test_facts_that_are_handed_on_twice_are_told_once(centre: Centre) -> None:
     await centre.book()
     await centre.tell()
@@ -417,13 +500,44 @@ async def test_a_worker_tells_it_by_itself(centre: Centre) -> None:
     assert standin.statuses == ["booked", "cancelled"]
 
 
-async def test_without_an_address_it_waits(centre: Centre) -> None:
+async def test_without_an_address_it_waits_until_there_is_one(centre: Centre) -> None:
     booking = await centre.book()
     await centre.hear()
     silent = centre.settings.model_copy(update={"sas_appointments_url": ""})
     async with centre.database.unit_of_work() as uow:
         assert "is not set" in (await sas.health(silent, uow))[1]
+    async with working(silent, centre.database):
+        await _postponed(centre, booking)
     assert (await _row(centre, booking)).state == "new"
+    await centre.clock.shift(timedelta(minutes=2))
+    async with working(centre.settings, centre.database):
+        await centre.standin.count(1)
+    assert centre.standin.methods == ["POST"]
+
+
+async def test_a_certificate_that_cannot_be_read_is_told_in_the_log_now_and_then(
+    centre: Centre, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = tmp_path / "missing.pem"
+    changes = {"sas_client_certificate": missing, "sas_client_key": missing}
+    booking = await centre.book()
+    async with working(centre.settings.model_copy(update=changes), centre.database):
+        await _postponed(centre, booking)
+    assert centre.standin.asked == []
+    assert capsys.readouterr().err.count("sas.not_told") == 1
+    row = await _row(centre, booking)
+    assert (row.state, row.attempts) == ("new", 0)
+
+
+async def _postponed(centre: Centre, booking: Body) -> None:
+    """Wait until a worker has seen that SAS cannot be told, and tries no more for a while."""
+    async with asyncio.timeout(60):
+        while True:
+            async with centre.database.unit_of_work() as uow:
+                now, row = await uow.now(), await _row(centre, booking)
+            if row is not None and row.next_attempt_at > now:
+                return
+            await asyncio.sleep(0.05)
 
 
 def test_what_is_set_up_by_half_is_refused() -> None:
@@ -477,14 +591,8 @@ async def test_what_was_told_is_kept_until_nothing_can_change(centre: Centre) ->
 async def test_a_regulator_goes_when_retention_has_forgotten_who_they_were(
     centre: Centre,
 ) -> None:
-    sought = [sas.Sought(centre.number, IDNPS)]
-    draft = sas.RegulatorDraft((Identifier(IDNPS, centre.number),), False, "L", "S", "l@x.example")
-    platform_here = await centre.world.caller(
-        Role.SAS_PLATFORM, await centre.world.organization("sas"), "sas"
-    )
-    actor = Tokens(centre.database.vault.token_keys, 600).verify(platform_here.token)
+    withdrawn = await centre.withdraw()
     async with centre.database.unit_of_work() as uow:
-        withdrawn, _ = await sas.put(uow, actor, sought, draft)
         await appointments.clear(uow)
         assert withdrawn.account_id is not None
         assert await _regulators(uow) == 1

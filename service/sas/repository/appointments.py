@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import (
     BigInteger,
+    ColumnElement,
     Float,
     Integer,
     SmallInteger,
@@ -37,6 +39,7 @@ from service.slots import parts as slots
 _t, _b, _s, _who = sas_appointments.c, bookings.booking.c, slots.slot.c, directory.practitioner.c
 _this = _t.booking_id == bind("booking", Uuid)
 _CHANGED = literal_column("'changed'", Text)
+_FAILED_STATE = literal_column("'failed'", Text)
 _ABANDONED = literal_column("'abandoned'", Text)
 
 _ADD = insert(sas_appointments).on_conflict_do_nothing()
@@ -97,14 +100,14 @@ _DUE = (
         .outerjoin(directory.practitioner, _who.id == _b.practitioner_id)
     )
     .where(_is_due)
-    .order_by(_t.next_attempt_at, _t.position)
+    .order_by(_t.next_attempt_at, _t.state == _FAILED_STATE, _t.position)
     .limit(1)
 )
 _ANY_DUE = select(1).where(_is_due).limit(1)
 
 
 async def due(uow: UnitOfWork) -> Due | None:
-    """Return what waits longest, as the booking is now."""
+    """Return what waits longest, as the booking is now; of equals, one that never failed."""
     row = (await uow.single(_DUE)).one_or_none()
     if row is None:
         return None
@@ -126,6 +129,10 @@ async def any_due(uow: UnitOfWork) -> bool:
     return (await uow.execute(_ANY_DUE)).first() is not None
 
 
+def _in(seconds: str) -> ColumnElement[Any]:
+    return snp_now() + func.make_interval(0, 0, 0, 0, 0, 0, bind(seconds, Float))
+
+
 _BEGIN = update(sas_appointments).where(_this).values(state=_CHANGED)
 _is_newest = _t.position == bind("told", BigInteger)
 _TOLD = (
@@ -140,17 +147,19 @@ _TOLD = (
         next_attempt_at=case((_is_newest, null()), else_=snp_now()),
     )
 )
+# What changed meanwhile is due anyhow, whatever came of what was told.
 _FAILED = (
     update(sas_appointments)
-    .where(_this)
+    .where(_this, _is_newest)
     .values(
         state=bind("new_state", Text),
-        attempts=_t.attempts + 1,
+        attempts=bind("tried", SmallInteger),
         last_status=bind("status", SmallInteger),
         last_failure=bind("failure", Text),
-        next_attempt_at=snp_now() + func.make_interval(0, 0, 0, 0, 0, 0, bind("wait", Float)),
+        next_attempt_at=_in("wait"),
     )
 )
+_POSTPONE = update(sas_appointments).where(_is_due).values(next_attempt_at=_in("wait"))
 
 
 async def begin(uow: UnitOfWork, booking_id: UUID) -> None:
@@ -164,13 +173,17 @@ async def told(uow: UnitOfWork, done: Due, attempt: Attempt) -> None:
     await uow.execute(_TOLD, {**values, "status": attempt.status})
 
 
-async def failed(uow: UnitOfWork, done: Due, attempt: Attempt, wait: float | None) -> None:
-    """Keep that SAS does not have it yet; `wait` is in seconds, None: it is given up."""
+async def failed(
+    uow: UnitOfWork, done: Due, attempt: Attempt, wait: float | None, *, tried: int
+) -> None:
+    """Keep that SAS does not have it yet, tried so often; `wait` in seconds, None: given up."""
     await uow.execute(
         _FAILED,
         {
             "booking": done.appointment.booking_id,
+            "told": done.position,
             "new_state": "abandoned" if wait is None else "failed",
+            "tried": tried,
             "status": attempt.status,
             "failure": attempt.failure,
             "wait": wait,
@@ -178,14 +191,24 @@ async def failed(uow: UnitOfWork, done: Due, attempt: Attempt, wait: float | Non
     )
 
 
+async def postpone(uow: UnitOfWork, seconds: float) -> None:
+    """Let everything that is due wait for so long."""
+    await uow.execute(_POSTPONE, {"wait": seconds})
+
+
 _RETRY = (
     update(sas_appointments)
-    .where(or_(_t.state == _ABANDONED, _t.state == literal_column("'failed'")))
+    .where(or_(_t.state == _ABANDONED, _t.state == _FAILED_STATE))
     .values(state=_CHANGED, attempts=literal_column("0"), next_attempt_at=snp_now())
 )
-_waits = func.extract("epoch", snp_now() - func.min(_t.next_attempt_at))
+# Since the booking changed, however often it was tried since.
+_waits = func.extract("epoch", snp_now() - func.min(_b.updated_at))
 _LAG = select(
-    select(func.coalesce(_waits, 0)).where(_is_due).scalar_subquery().label("seconds"),
+    select(func.coalesce(_waits, 0))
+    .select_from(sas_appointments.join(bookings.booking, _b.id == _t.booking_id))
+    .where(_t.next_attempt_at.is_not(None))
+    .scalar_subquery()
+    .label("seconds"),
     select(func.count())
     .select_from(sas_appointments)
     .where(_t.state == _ABANDONED)
@@ -206,7 +229,7 @@ async def retry(uow: UnitOfWork) -> int:
 
 
 async def lag(uow: UnitOfWork) -> tuple[float, int]:
-    """Return for how long the oldest due appointment waits (s), and how many were given up."""
+    """Return for how long SAS waits to be told (s), at most, and how many were given up."""
     row = (await uow.single(_LAG)).one()
     return float(row.seconds), int(row.abandoned)
 

@@ -23,6 +23,7 @@ from service.stream import Fact
 _JOB = jobs.Job("sas", "sas:tell", {}, lock="sas:tell", queueing_lock="sas:tell")
 _NOT_THERE = 404
 _THERE = frozenset({409, 412})
+_REST_SECONDS, _UNABLE_SECONDS = 10.0, 60.0
 # A report may be corrected for 30 days after an appointment.
 _DAYS = 60
 
@@ -77,7 +78,7 @@ async def tell(
     seconds: float,
     chance: Callable[[], float] = random.random,
 ) -> None:
-    """Tell SAS what is due, for some time or until it wants to be left alone.
+    """Tell SAS what is due, for some time or until it is away or wants to be left alone.
 
     What it was told and is not yet kept as told, when a worker dies, it is told again.
     """
@@ -94,10 +95,28 @@ async def tell(
         async with database.unit_of_work() as uow:
             if attempt.failure is None:
                 await repository.told(uow, due, attempt)
+            elif attempt.lets_rest:
+                await _leave(uow, due, attempt)
+                return
             else:
-                await repository.failed(uow, due, attempt, pause(attempt, due.attempts, chance()))
-        if attempt.lets_rest:
-            return
+                wait = pause(attempt, due.attempts, chance())
+                await repository.failed(uow, due, attempt, wait, tried=due.attempts + 1)
+
+
+async def _leave(uow: UnitOfWork, due: repository.Due, attempt: Attempt) -> None:
+    """Leave SAS alone for a while: it is away, which is no fault of what it was to be told.
+
+    So that counts for nothing; it comes after the others, should SAS fail over it alone.
+    """
+    wait = max(attempt.retry_after or 0.0, _REST_SECONDS)
+    await repository.failed(uow, due, attempt, 2 * wait, tried=due.attempts)
+    await repository.postpone(uow, wait)
+
+
+async def leave(database: Database) -> None:
+    """Let what is due wait for a minute: nobody could tell it just now."""
+    async with database.unit_of_work() as uow:
+        await repository.postpone(uow, _UNABLE_SECONDS)
 
 
 async def _tell(send: domain.Send, due: repository.Due, system: str) -> Attempt:
@@ -130,7 +149,7 @@ async def clear(uow: UnitOfWork) -> None:
 async def health(settings: Settings, uow: UnitOfWork) -> tuple[bool, str]:
     """Tell for how long appointments wait, and what was given up; SAS's faults are not ours."""
     seconds, abandoned = await repository.lag(uow)
-    told = f"oldest due appointment: {seconds:.0f} s, abandoned: {abandoned}"
+    told = f"oldest appointment not told: {seconds:.0f} s, abandoned: {abandoned}"
     url = settings.sas_appointments_url
     return True, told if url else f"SNP_SAS_APPOINTMENTS_URL is not set; {told}"
 
@@ -138,4 +157,4 @@ async def health(settings: Settings, uow: UnitOfWork) -> tuple[bool, str]:
 async def measures(uow: UnitOfWork) -> dict[str, float]:
     """Measure the same."""
     seconds, abandoned = await repository.lag(uow)
-    return {"sas_oldest_due_seconds": seconds, "sas_abandoned": float(abandoned)}
+    return {"sas_oldest_waiting_seconds": seconds, "sas_abandoned": float(abandoned)}
