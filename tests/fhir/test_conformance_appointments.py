@@ -12,11 +12,12 @@ from tests.fhir.validator import GUIDES, findings
 VENDOR = "urn:oid:1.2.250.1.999.1"
 
 
-def _appointment(state: str, operator: Identifier, rpps: str | None) -> Appointment:
+def _appointment(
+    state: str, operator: Identifier, rpps: str | None, *, at_point: bool = False
+) -> Appointment:
     start = datetime(2030, 1, 15, 10, tzinfo=UTC)
-    return Appointment(
-        new_id(), operator, state, start, start + timedelta(minutes=15), start, "Europe/Paris", rpps
-    )
+    end, zone = start + timedelta(minutes=15), "Europe/Paris"
+    return Appointment(new_id(), operator, state, start, end, start, zone, rpps, at_point)
 
 
 @pytest.mark.parametrize("version", sorted(GUIDES))
@@ -24,14 +25,22 @@ def _appointment(state: str, operator: Identifier, rpps: str | None) -> Appointm
 @pytest.mark.parametrize(
     "operator", [Identifier(IDNPS, "3456780581/11242343"), Identifier(SAS, str(new_id()))]
 )
-@pytest.mark.parametrize("rpps", ["10100000011", None])
+@pytest.mark.parametrize(
+    ("rpps", "at_point", "wanted"),
+    [
+        ("10100000011", False, "FrAppointmentSAS"),
+        ("10100000011", True, "sas-sos-appointment"),
+        (None, True, "sas-sos-appointment"),
+        (None, False, "sas-sos-appointment"),
+    ],
+)
 def test_ig_an_appointment_is_valid_in_every_state(
-    version: str, state: str, operator: Identifier, rpps: str | None
+    version: str, state: str, operator: Identifier, rpps: str | None, at_point: bool, wanted: str
 ) -> None:
     guide = GUIDES[version]
-    told = resource(_appointment(state, operator, rpps), VENDOR)
+    told = resource(_appointment(state, operator, rpps, at_point=at_point), VENDOR)
     (profile,) = told["meta"]["profile"]
-    assert profile.rpartition("/")[2] == ("FrAppointmentSAS" if rpps else "sas-sos-appointment")
+    assert profile.rpartition("/")[2] == wanted
     assert findings(guide, told) == []
 
 

@@ -203,6 +203,24 @@ async def test_a_centre_that_names_nobody_is_told_as_such(centre: Centre) -> Non
     ]
 
 
+async def test_a_consultation_point_is_told_as_one_also_where_a_doctor_is_named(
+    centre: Centre,
+) -> None:
+    doctor = await centre.world.doctor(organization_type="sos")
+    slot = await doctor.publish(soon(3))
+    body = {"slot_id": slot["id"], "patient_file": patient()}
+    answer = await centre.regulator.post("/v1/bookings", body)
+    assert answer.status_code == 201, answer.text
+    await centre.tell()
+    (asked,) = centre.standin.asked
+    assert _faults(asked.json) == []
+    assert asked.json["meta"]["profile"][0].endswith("/sas-sos-appointment")
+    (participant,) = asked.json["participant"]
+    named = (await doctor.get(f"/v1/practitioners/{doctor.practitioner_id}")).json()
+    assert participant["actor"]["identifier"]["value"] == f"8{named['rpps']}"
+    assert participant["status"] == "accepted"
+
+
 def _texts(value: Any) -> set[str]:
     if isinstance(value, dict):
         return set().union(*map(_texts, value.values())) if value else set()

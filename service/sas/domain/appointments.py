@@ -20,10 +20,8 @@ _TYPE = "http://interopsante.org/fhir/CodeSystem/fr-v2-0203"
 _KINDS = {IDNPS: "IDNPS", SAS: "INTRN"}
 _PROFILE = "http://sas.fr/fhir/StructureDefinition/FrAppointmentSAS"
 _OPERATOR = "http://interopsante.org/fhir/StructureDefinition/FrAppointmentOperator"
-# Where nobody is named who receives: a consultation point of SOS Médecins, or a centre.
-_UNNAMED_PROFILE = (
-    "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/sas-sos-appointment"
-)
+# Of consultation points of SOS Médecins; the only one, too, that needs nobody who receives.
+_SOS_PROFILE = "https://interop.esante.gouv.fr/ig/fhir/sas/StructureDefinition/sas-sos-appointment"
 _SOMEBODY = {
     "type": [
         {
@@ -41,7 +39,10 @@ _SOMEBODY = {
 
 @dataclass(frozen=True, slots=True)
 class Appointment:
-    """What SAS is told of a booking; `rpps` is of whoever receives, where somebody is named."""
+    """What SAS is told of a booking; `rpps` is of whoever receives, where somebody is named.
+
+    `at_point`: at a consultation point of SOS Médecins.
+    """
 
     booking_id: UUID
     operator: Identifier
@@ -51,14 +52,16 @@ class Appointment:
     created_at: datetime
     zone: str
     rpps: str | None
+    at_point: bool
 
 
 def resource(appointment: Appointment, system: str) -> dict[str, Any]:
     """Write an appointment; `system` is what our own numbers are of."""
-    named, zone = appointment.rpps is not None, ZoneInfo(appointment.zone)
+    zone = ZoneInfo(appointment.zone)
+    of_sos = appointment.at_point or appointment.rpps is None
     return {
         "resourceType": "Appointment",
-        "meta": {"profile": [_PROFILE if named else _UNNAMED_PROFILE]},
+        "meta": {"profile": [_SOS_PROFILE if of_sos else _PROFILE]},
         "extension": [
             {"url": _OPERATOR, "valueReference": {"identifier": _typed(appointment.operator)}}
         ],

@@ -93,6 +93,7 @@ _DUE = (
         *(_t.booking_id, _t.operator_system, _t.operator_value, _t.position, _t.attempts),
         _t.state.label("delivery"),
         *(_b.state, _b.starts_at, _b.ends_at, _b.created_at, _s.zone, _who.rpps),
+        _s.organization_type,
     )
     .select_from(
         sas_appointments.join(bookings.booking, _b.id == _t.booking_id)
@@ -120,6 +121,7 @@ async def due(uow: UnitOfWork) -> Due | None:
         created_at=row.created_at,
         zone=row.zone,
         rpps=row.rpps,
+        at_point=row.organization_type == "sos",
     )
     return Due(appointment, row.position, row.delivery, row.attempts)
 
