@@ -30,6 +30,7 @@ OPEN_SLOTS = 9_901
 CALLS = 49_505
 DOCTORS = 100
 OTHERS = 2_200
+SOS = 10  # of the doctors' practices in a territory, the last: consultation points
 _FIRST_RPPS = 10_000_000_000
 _CHUNK = 100_000
 _LOADERS = 2
@@ -78,6 +79,11 @@ def rpps(territory: int, number: int) -> str:
     return str(_FIRST_RPPS + territory * 100_000 + number)
 
 
+def siret(territory: int, number: int) -> str:
+    """Tell the national number of one of the ten structures of SOS Médecins of a territory."""
+    return f"{territory * 16 + number:014d}"
+
+
 def community(territory: int, number: int) -> UUID:
     """Name one of the six communities of a territory."""
     return UUID(_identifier(4, territory * 16 + number))
@@ -122,14 +128,16 @@ def _family(number: str) -> str:
 
 
 _ORGANIZATIONS = f"""
-INSERT INTO organizations (id, territory, type, name, cpts_ids)
-  SELECT {_id(0, "1 + 16 * t")}, code, 'sas', 'SAS ' || code, '{{}}'::uuid[] FROM load_territories
+INSERT INTO organizations (id, territory, type, name, cpts_ids, siret)
+  SELECT {_id(0, "1 + 16 * t")}, code, 'sas', 'SAS ' || code, '{{}}'::uuid[], NULL
+  FROM load_territories
   UNION ALL
-  SELECT {_id(4, "t * 16 + n")}, code, 'cpts', 'CPTS ' || n, '{{}}'
+  SELECT {_id(4, "t * 16 + n")}, code, 'cpts', 'CPTS ' || n, '{{}}', NULL
   FROM load_territories, generate_series(0, 5) n
   UNION ALL
-  SELECT {_id(1, "t * 100000 + n")}, code, 'practice', 'Cabinet ' || n,
-         ARRAY[{_id(4, "t * 16 + n % 6")}]
+  SELECT {_id(1, "t * 100000 + n")}, code, CASE WHEN n < $1 - {SOS} THEN 'practice' ELSE 'sos' END,
+         'Cabinet ' || n, ARRAY[{_id(4, "t * 16 + n % 6")}],
+         CASE WHEN n >= $1 - {SOS} THEN lpad((t * 16 + n - $1 + {SOS})::text, 14, '0') END
   FROM load_territories, generate_series(0, $1::bigint - 1) n
 ON CONFLICT DO NOTHING
 """
@@ -182,7 +190,7 @@ WITH {_NUMBERED}, drawn AS (
   FROM numbered
 )
 INSERT INTO slots ({_SLOT_COLUMNS})
-SELECT {_id(5, "g")}, {_id(3, "t * 100000 + d")}, l.id, l.organization_id, 'practice', r.code,
+SELECT {_id(5, "g")}, {_id(3, "t * 100000 + d")}, l.id, l.organization_id, o.type, r.code,
        r.zone, l.latitude, l.longitude, false, start, start + interval '20 minutes',
        CASE WHEN h % 25 = 0 THEN '{{AMB,VR}}'::text[] WHEN h % 50 = 1 THEN '{{HH}}'
             ELSE '{{AMB}}' END,
@@ -192,6 +200,7 @@ SELECT {_id(5, "g")}, {_id(3, "t * 100000 + d")}, l.id, l.organization_id, 'prac
        CASE WHEN h < 8500 THEN '{{}}'::uuid[] ELSE ARRAY[{_id(4, "t * 16 + d % 6")}] END,
        1, 0, NULL, now(), now()
 FROM drawn JOIN load_territories r USING (t) JOIN locations l ON l.id = {_id(2, "t * 100000 + d")}
+  JOIN organizations o ON o.id = l.organization_id
 """
 
 # How a call ended, of 10 000: the outcomes as `calls.outcome_mask`.
@@ -245,12 +254,13 @@ FROM drawn JOIN (VALUES (0, 1, 'medical_advice'), (0, 2, 'slot_orientation'),
 _PAST = f"""
 WITH {_CALLS}
 INSERT INTO slots ({_SLOT_COLUMNS})
-SELECT {_id(10, "g")}, {_id(3, "t * 100000 + d")}, l.id, l.organization_id, 'practice', r.code,
+SELECT {_id(10, "g")}, {_id(3, "t * 100000 + d")}, l.id, l.organization_id, o.type, r.code,
        r.zone, l.latitude, l.longitude, false, received + delay,
        received + delay + interval '15 minutes', '{{AMB}}', 'SM26', '{{SNP}}', '{{}}', 1,
        CASE WHEN {_ORIENTED} AND h % 25 <> 0 THEN 1 ELSE 0 END,
        CASE WHEN h >= 3736 AND h % 64 = 0 THEN received END, received - interval '3 days', received
 FROM drawn JOIN load_territories r USING (t) JOIN locations l ON l.id = {_id(2, "t * 100000 + d")}
+  JOIN organizations o ON o.id = l.organization_id
 WHERE {_ORIENTED} OR h % 8 = 0
 """
 

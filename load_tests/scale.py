@@ -82,6 +82,12 @@ def operations() -> list[Operation]:
         + ",".join(f"8{country.rpps(0, n)}" for n in range(_PRACTITIONERS))
     )
     communities = f"{platform}&_include=Slot:service-type-reference"
+    points = (
+        "/fhir/Schedule?_revinclude=Slot:schedule&_has:Slot:schedule:status=free"
+        f"&_has:Slot:schedule:start=ge{bounds[0]}&_has:Slot:schedule:start=le{bounds[1]}"
+        "&actor:Location.organization.identifier="
+        + ",".join(f"3{country.siret(0, n)}" for n in range(country.SOS))
+    )
     return [
         Operation("search near, 30 km", [f"/v1/slots?limit=20&{_NEAR}"], marked=True),
         Operation("search near, by distance", [f"/v1/slots?limit=20&{_NEAR}&sort=distance"]),
@@ -92,6 +98,7 @@ def operations() -> list[Operation]:
         Operation(f"search {_PRACTITIONERS} practitioners, 3 days", each, marked=True),
         Operation("the platform's search", [platform], "platform", marked=True),
         Operation("the platform's search for communities", [communities], "platform"),
+        Operation("the platform's search for consultation points", [points], "platform"),
         Operation("booking", [], books=True),
         Operation("bookings of the centre", ["/v1/bookings?limit=20"]),
         Operation("bookings of a doctor", ["/v1/bookings?limit=20"], "doctor"),
