@@ -27,10 +27,10 @@ from service.directory import reference
 from service.directory.router import router as directory
 from service.directory.router.code_lists import router as code_lists
 from service.fhir.http import outcome
+from service.fhir.reads import router as fhir_reads
 from service.fhir.regulators import router as regulators
 from service.fhir.router import capability
 from service.fhir.router import router as fhir
-from service.fhir.sos import router as sos
 from service.grants.router import router as grants
 from service.identity import Tokens
 from service.identity.http import Authenticators
@@ -207,7 +207,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         docs.router,
         pages.router,
         fhir,
-        sos,
+        fhir_reads,
         regulators,
         capability,
     ):

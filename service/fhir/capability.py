@@ -8,6 +8,12 @@ from service.fhir import codes, query
 # When what it says last changed.
 _DATE = "2026-11-22"
 _READ, _SEARCH = {"code": "read"}, {"code": "search-type"}
+_READ_ONLY = {
+    "PractitionerRole": [codes.PRACTITIONER_ROLE],
+    "HealthcareService": [codes.CPTS_SERVICE],
+    "Location": [codes.SOS_LOCATION],
+    "Organization": [codes.CPTS_ORGANIZATION, codes.SOS_ORGANIZATION],
+}
 
 
 def statement(interface: str) -> dict[str, Any]:
@@ -34,7 +40,7 @@ def statement(interface: str) -> dict[str, Any]:
                 "resource": [
                     {
                         "type": "Slot",
-                        "supportedProfile": [codes.SLOT, codes.CPTS_SLOT],
+                        "supportedProfile": [codes.SLOT, codes.CPTS_SLOT, codes.SOS_SLOT],
                         "interaction": [_READ, _SEARCH],
                         "searchInclude": [
                             "Slot:schedule",
@@ -56,15 +62,17 @@ def statement(interface: str) -> dict[str, Any]:
                         "type": "Schedule",
                         "supportedProfile": [codes.SCHEDULE, codes.SOS_SCHEDULE],
                         "interaction": [_READ, _SEARCH],
-                        "searchInclude": ["Schedule:actor", "Location:organization"],
+                        "searchInclude": ["Schedule:actor:Location", "Location:organization"],
                         "searchRevInclude": ["Slot:schedule"],
-                        "searchParam": [{"name": query.STRUCTURE, "type": "token"}],
+                        "searchParam": [
+                            {"name": "_has", "type": "special"},
+                            {"name": query.STRUCTURE, "type": "token"},
+                        ],
                     },
-                    {
-                        "type": "PractitionerRole",
-                        "profile": codes.PRACTITIONER_ROLE,
-                        "interaction": [_READ],
-                    },
+                    *(
+                        {"type": kind, "supportedProfile": profiles, "interaction": [_READ]}
+                        for kind, profiles in _READ_ONLY.items()
+                    ),
                     {
                         "type": "Practitioner",
                         "supportedProfile": [codes.PRACTITIONER, codes.REGULATOR],

@@ -5,7 +5,7 @@ one place: their id says whose and where.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -17,50 +17,58 @@ from service.slots import Community, FreeAgenda, FreeSlot
 Resource = dict[str, Any]
 
 
+def bundle(
+    told: Iterable[Resource],
+    *,
+    profile: str,
+    matched: str,
+    interface: str,
+    bundle_id: str,
+    self_link: str,
+) -> Resource:
+    """Write the answer to a search for resources of the type `matched`: each resource once.
+
+    `interface` is where the platform reaches them. `total` counts slots, whatever was searched.
+    """
+    once = {(resource["resourceType"], resource["id"]): resource for resource in told}
+    entries = [
+        {
+            "fullUrl": f"{interface}/{kind}/{resource_id}",
+            "resource": resource,
+            "search": _search("match" if kind == matched else "include"),
+        }
+        for (kind, resource_id), resource in once.items()
+    ]
+    return {
+        "resourceType": "Bundle",
+        "id": bundle_id,
+        # Those of communities and of consultation points have entries by their profiles.
+        "meta": meta(profile if entries else codes.BUNDLE),
+        "type": "searchset",
+        "total": sum(kind == "Slot" for kind, _ in once),
+        "link": [{"relation": "self", "url": self_link}],
+        **({"entry": entries} if entries else {}),
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Writer:
     """Writes resources, for individuals or for communities.
 
-    `base` is where people reach the service, `interface` where the platform does.
+    `base` is where people reach the service.
     """
 
     base: str
-    interface: str
     communities: bool = False
 
-    def bundle(self, agendas: Sequence[FreeAgenda], *, bundle_id: str, self_link: str) -> Resource:
-        """Write the answer to a search: each resource once, and only what a slot refers to."""
+    def resources(self, agendas: Sequence[FreeAgenda]) -> Iterator[Resource]:
+        """Write slots, and then what they refer to: maybe several times."""
         shown = [agenda for agenda in agendas if address(agenda.location)]
-        entries = [
-            self._entry(self.slot(agenda, slot), "match")
-            for agenda in shown
-            for slot in agenda.slots
-        ]
-        # A bundle of communities without a slot is not one by its profile.
-        profile = codes.CPTS_BUNDLE if self.communities and entries else codes.BUNDLE
-        included = {
-            (resource["resourceType"], resource["id"]): resource
-            for agenda in shown
-            for resource in self._included(agenda)
-        }
-        total = len(entries)
-        entries += [self._entry(resource, "include") for resource in included.values()]
-        return {
-            "resourceType": "Bundle",
-            "id": bundle_id,
-            "meta": meta(profile),
-            "type": "searchset",
-            "total": total,
-            "link": [{"relation": "self", "url": self_link}],
-            **({"entry": entries} if entries else {}),
-        }
-
-    def _entry(self, resource: Resource, mode: str) -> Resource:
-        return {
-            "fullUrl": f"{self.interface}/{resource['resourceType']}/{resource['id']}",
-            "resource": resource,
-            "search": _search(mode),
-        }
+        for agenda in shown:
+            for slot in agenda.slots:
+                yield self.slot(agenda, slot)
+        for agenda in shown:
+            yield from self._included(agenda)
 
     def _included(self, agenda: FreeAgenda) -> Iterator[Resource]:
         yield schedule(agenda)

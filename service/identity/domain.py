@@ -166,6 +166,9 @@ PERMISSIONS: Mapping[str, frozenset[Role]] = {
     "fhir.read_schedule": frozenset({Role.SAS_PLATFORM}),
     "fhir.read_practitioner": frozenset({Role.SAS_PLATFORM}),
     "fhir.read_practitioner_role": frozenset({Role.SAS_PLATFORM}),
+    "fhir.read_location": frozenset({Role.SAS_PLATFORM}),
+    "fhir.read_service": frozenset({Role.SAS_PLATFORM}),
+    "fhir.read_organization": frozenset({Role.SAS_PLATFORM}),
     "audit.list": frozenset({Role.MANAGER, Role.ADMIN}),
 }
 

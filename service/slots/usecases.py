@@ -330,11 +330,9 @@ async def free_of(uow: UnitOfWork, actor: Actor, wanted: FreeWanted) -> list[Fre
     return found
 
 
-async def points_of(
-    uow: UnitOfWork, actor: Actor, sirets: Sequence[str], from_: datetime, to: datetime
-) -> list[FreePoint]:
-    """Return the same of consultation points of SOS Médecins, by the SIRET of their structures."""
-    found = await repository.points(uow, actor, sirets, from_, to)
+async def points_of(uow: UnitOfWork, actor: Actor, wanted: FreeWanted) -> list[FreePoint]:
+    """Return the same of consultation points of SOS Médecins, whose structures have a SIRET."""
+    found = await repository.points(uow, actor, wanted)
     if not found:
         await ensure_live(uow, actor)
     return found

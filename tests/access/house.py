@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import product
 from uuid import UUID
@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import func, update
 
+from service.directory.tables import organizations
 from service.identity import (
     OPERATOR,
     PERMISSIONS,
@@ -237,6 +238,26 @@ async def _made(caller: Caller, path: str, body: object) -> dict[str, str]:
     return found
 
 
+async def _point(world: World, community: UUID, at: datetime) -> dict[str, str]:
+    """Return a consultation point with a slot that members of a community see, too."""
+    doctor = await world.doctor(organization_type="sos")
+    siret = f"{doctor.organization_id.int % 10**14:014d}"
+    numbers = {
+        doctor.organization_id: {"siret": siret},
+        community: {"finess": f"{community.int % 10**9:09d}"},
+    }
+    async with world.database.unit_of_work() as uow:
+        for organization, number in numbers.items():
+            theirs = organizations.c.id == organization
+            await uow.execute(update(organizations).where(theirs).values(number))
+    await doctor.publish(at, visibility=["SNP", "CPTS"], cpts_ids=[str(community)])
+    return {
+        "siret": siret,
+        "point": str(doctor.location_id),
+        "point_structure": str(doctor.organization_id),
+    }
+
+
 async def _things(
     world: World, own: Mapping[Role, Caller]
 ) -> tuple[dict[str, str], dict[tuple[str, Role, Proof], str]]:
@@ -329,7 +350,9 @@ async def _things(
             )
             assert amended.status_code == 200, amended.text
             used_up |= {("endpoint", caller.role, proof): endpoint["id"] for proof in Proof}
+    community = own[Role.MANAGER].organization_id
     things = {
+        **await _point(world, community, start),
         "endpoint": used_up["endpoint", Role.DOCTOR, Proof.SECRET],
         "territory": world.territory,
         "organization": str(doctor.organization_id),
@@ -356,7 +379,7 @@ async def _things(
         "legal_hold": legal_hold["id"],
         "grant": grants[0]["id"],
         "delegation": delegation["id"],
-        "community": str(own[Role.MANAGER].organization_id),
+        "community": str(community),
         "person": str(await _above(world, own[Role.ADMIN])),
         "absence": used_up["absence", Role.DOCTOR, Proof.SECRET],
     }

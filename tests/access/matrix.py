@@ -318,9 +318,9 @@ MATRIX = (
         },
     ),
     Row(
-        "fhir.search_schedules", "sas",
+        "fhir.search_schedules", "sas", PLATFORM, listed="{point}",
         query={
-            "actor:Location.organization.identifier": "300000000000000",
+            "actor:Location.organization.identifier": "3{siret}",
             "_has:Slot:schedule:status": "free",
             "_has:Slot:schedule:start": ["ge{starts_at}", "le{ends_at}"],
         },
@@ -331,6 +331,11 @@ MATRIX = (
     Row("fhir.read_practitioner", "sas", PLATFORM, path=PRACTITIONER),
     Row("fhir.read_schedule", "sas", PLATFORM, path={"schedule_id": "{rpps}.{location}"}),
     Row("fhir.read_practitioner_role", "sas", PLATFORM, path={"role_id": "{rpps}.{location}"}),
+    Row("fhir.read_schedule", "sas", PLATFORM, path={"schedule_id": "{point}"}),
+    Row("fhir.read_location", "sas", PLATFORM, path={"location_id": "{point}"}),
+    Row("fhir.read_service", "sas", PLATFORM, path={"service_id": "{community}"}),
+    Row("fhir.read_organization", "sas", PLATFORM, path={"organization_id": "{community}"}),
+    Row("fhir.read_organization", "sas", PLATFORM, path={"organization_id": "{point_structure}"}),
     # --- webhooks: each role's own endpoint, kept by colleagues in the same role ------------------
     Row(
         "webhooks.create", SUBSCRIBE, found=(422,), body={"url": "http://10.0.0.1/"},

@@ -1,10 +1,11 @@
 """What the tests of the face share: the platform as a caller, and searches as it writes them."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 import httpx
 from sqlalchemy import select
@@ -19,6 +20,7 @@ FHIR = "application/fhir+json; charset=utf-8"
 COMMUNITIES = (
     "&_include=Slot:service-type-reference&_include:iterate=HealthcareService:organization"
 )
+PARIS = ZoneInfo("Europe/Paris")
 Resource = dict[str, Any]
 
 
@@ -57,9 +59,70 @@ async def search(
         f"/fhir/Slot?{query(rpps, **bounds)}{COMMUNITIES if communities else ''}"
     )
     assert (answer.status_code, answer.headers["content-type"]) == (200, FHIR), answer.text
-    bundle: Resource = answer.json()
-    assert not [found for guide in GUIDES.values() for found in findings(guide, bundle)]
-    return bundle
+    return valid(answer.json())
+
+
+def valid(resource: Resource) -> Resource:
+    """Assert that a resource keeps both versions of the guide."""
+    found = {v: [str(f) for f in findings(guide, resource)] for v, guide in GUIDES.items()}
+    assert found == {version: [] for version in GUIDES}
+    return resource
+
+
+async def send(caller: Caller, target: str) -> httpx.Response:
+    """GET exactly these bytes: no client's hand encodes anything."""
+    path = target.partition("?")[0]
+    return await caller.get(path, extensions={"target": target.encode()})
+
+
+async def refused(caller: Caller, target: str, status: int) -> Resource:
+    """The valid OperationOutcome that refuses a request."""
+    answer = await send(caller, target)
+    assert (answer.status_code, answer.headers["content-type"]) == (status, FHIR), answer.text
+    body = valid(answer.json())
+    assert body["resourceType"] == "OperationOutcome"
+    return body
+
+
+def spellings(at: datetime) -> dict[str, str]:
+    """Ways in which the guide, its examples and the kit write one instant."""
+    local, utc = at.astimezone(PARIS), f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%S}"
+    wall = local.replace(tzinfo=None)
+    return {
+        "milliseconds and offset": quote(local.isoformat(timespec="milliseconds"), ":"),
+        "a plus unencoded": local.isoformat(timespec="milliseconds"),
+        "a plus that became a space": quote(local.isoformat().replace("+", " "), ":"),
+        "seconds and offset": quote(local.isoformat(), ":"),
+        "no offset": wall.isoformat(),
+        "no offset, with milliseconds": wall.isoformat(timespec="milliseconds"),
+        "Z": f"{utc}Z",
+        "offset zero": f"{utc}.000+00:00",
+        "offset zero that became a space": f"{utc}.000%2000:00",
+    }
+
+
+def profile(resource: Resource) -> str:
+    """The one profile of a resource."""
+    (found,) = resource["meta"]["profile"]
+    return str(found)
+
+
+def leaves(value: Any) -> Iterator[Any]:
+    """Whatever has no members: values, and what is empty."""
+    if isinstance(value, dict | list) and value:
+        for member in value.values() if isinstance(value, dict) else value:
+            yield from leaves(member)
+    else:
+        yield value
+
+
+def names(value: Any) -> Iterator[str]:
+    """The names of all members, at every depth."""
+    if isinstance(value, dict):
+        yield from value
+    for member in value.values() if isinstance(value, dict) else value:
+        if isinstance(member, dict | list):
+            yield from names(member)
 
 
 def of_type(bundle: Resource, kind: str) -> list[Resource]:

@@ -7,12 +7,11 @@ versions of the guide.
 
 import dataclasses
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl, quote, urlsplit
+from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
@@ -40,22 +39,29 @@ from tests.fhir.samples import (
     SAS,
     SPECIALTIES,
 )
-from tests.fhir.support import COMMUNITIES, FHIR, labels, of_type, platform, query, rpps_of
-from tests.fhir.validator import GUIDES, findings
+from tests.fhir.support import (
+    COMMUNITIES,
+    FHIR,
+    PARIS,
+    Resource,
+    labels,
+    leaves,
+    names,
+    of_type,
+    platform,
+    profile,
+    query,
+    refused,
+    rpps_of,
+    send,
+    spellings,
+    valid,
+)
 from tests.support import Caller, World, soon
 
-Resource = dict[str, Any]
-PARIS = ZoneInfo("Europe/Paris")
 # An id that nobody has.
 NEVER = "01a20359-990d-71a3-8819-0b66d831ec29"
 WHO = "schedule.actor:Practitioner.identifier"
-
-
-def valid(resource: Resource) -> Resource:
-    """Assert that a resource keeps both versions of the guide."""
-    found = {v: [str(f) for f in findings(guide, resource)] for v, guide in GUIDES.items()}
-    assert found == {version: [] for version in GUIDES}
-    return resource
 
 
 # --- the scene ------------------------------------------------------------------------------------
@@ -81,14 +87,8 @@ class Scene:
 
     def named(self, bundle: Resource) -> set[str]:
         """What the slots of an answer are called here."""
-        names = {slot_id: name for name, slot_id in self.slots.items()}
-        return {names[slot["id"]] for slot in of_type(bundle, "Slot")}
-
-
-async def send(caller: Caller, target: str) -> httpx.Response:
-    """GET exactly these bytes: no client's hand encodes anything."""
-    path = target.partition("?")[0]
-    return await caller.get(path, extensions={"target": target.encode()})
+        called = {slot_id: name for name, slot_id in self.slots.items()}
+        return {called[slot["id"]] for slot in of_type(bundle, "Slot")}
 
 
 async def found(caller: Caller, asked: str) -> Resource:
@@ -96,15 +96,6 @@ async def found(caller: Caller, asked: str) -> Resource:
     answer = await send(caller, f"/fhir/Slot?{asked}")
     assert answer.status_code == 200, answer.text
     return valid(answer.json())
-
-
-async def refused(caller: Caller, target: str, status: int) -> Resource:
-    """The valid OperationOutcome that refuses a request."""
-    answer = await send(caller, target)
-    assert (answer.status_code, answer.headers["content-type"]) == (status, FHIR), answer.text
-    body = valid(answer.json())
-    assert body["resourceType"] == "OperationOutcome"
-    return body
 
 
 async def _write(database: Database, table: Any, row_id: UUID, **columns: Any) -> None:
@@ -366,33 +357,13 @@ async def test_ig_unknown_parameters_change_nothing_and_stay_in_the_self_link(sc
     assert (kept["_format"], kept["_count"], kept["unheard-of"]) == ("json", "1000", "1")
 
 
-def _spellings(at: datetime) -> Iterator[tuple[str, str]]:
-    """Ways in which the guide, its examples and the kit write one instant."""
-    local = at.astimezone(PARIS)
-    yield "milliseconds and offset", quote(local.isoformat(timespec="milliseconds"), ":")
-    yield "a plus unencoded", local.isoformat(timespec="milliseconds")
-    yield "a plus that became a space", quote(local.isoformat().replace("+", " "), ":")
-    yield "seconds and offset", quote(local.isoformat(), ":")
-    yield "no offset", local.replace(tzinfo=None).isoformat()
-    yield (
-        "no offset, with milliseconds",
-        local.replace(tzinfo=None).isoformat(timespec="milliseconds"),
-    )
-    yield "Z", f"{at:%Y-%m-%dT%H:%M:%S}Z"
-    yield "offset zero", f"{at:%Y-%m-%dT%H:%M:%S}.000+00:00"
-    yield "offset zero that became a space", f"{at:%Y-%m-%dT%H:%M:%S}.000%2000:00"
-
-
-SPELLINGS = [name for name, _ in _spellings(soon())]
-
-
-@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("spelling", spellings(soon()))
 async def test_ig_the_window_is_inclusive_however_it_is_written(
     scene: Scene, spelling: str
 ) -> None:
     slot = of_type(await scene.bundle(), "Slot")[0]
     start = datetime.fromisoformat(slot["start"])
-    exactly = dict(_spellings(start.astimezone(ZoneInfo("UTC"))))[spelling]
+    exactly = spellings(start)[spelling]
     asked = _asked(scene, ge=f"start=ge{exactly}", le=f"start=le{exactly}")
     bundle = await found(scene.platform, asked)
     assert [one["id"] for one in of_type(bundle, "Slot")] == [slot["id"]]
@@ -521,14 +492,9 @@ async def told(scene: Scene, request: pytest.FixtureRequest) -> Resource:
     return await scene.bundle(COMMUNITIES if request.param == "communities" else "")
 
 
-def _profile(resource: Resource) -> str:
-    (profile,) = resource["meta"]["profile"]
-    return str(profile)
-
-
 async def test_kit_every_resource_has_exactly_one_profile(told: Resource) -> None:
     by_type = {
-        entry["resource"]["resourceType"]: _profile(entry["resource"]) for entry in told["entry"]
+        entry["resource"]["resourceType"]: profile(entry["resource"]) for entry in told["entry"]
     }
     of_all = {
         "Schedule": SAS + "FrScheduleAgregateur",
@@ -541,17 +507,17 @@ async def test_kit_every_resource_has_exactly_one_profile(told: Resource) -> Non
         "HealthcareService": IG + "sas-cpts-healthcareservice-aggregator",
         "Organization": IG + "sas-cpts-organization-aggregator",
     }
-    if _profile(told) == SAS + "BundleAgregateur":
+    if profile(told) == SAS + "BundleAgregateur":
         assert by_type == of_all | of_individuals
     else:
-        assert _profile(told) == IG + "sas-cpts-bundle-aggregator"
+        assert profile(told) == IG + "sas-cpts-bundle-aggregator"
         assert by_type == of_all | of_communities
 
 
 async def test_kit_every_slot_of_a_community_search_has_the_profile_of_communities(
     scene: Scene,
 ) -> None:
-    profiles = {_profile(slot) for slot in of_type(await scene.bundle(COMMUNITIES), "Slot")}
+    profiles = {profile(slot) for slot in of_type(await scene.bundle(COMMUNITIES), "Slot")}
     assert profiles == {IG + "sas-cpts-slot-aggregator"}
 
 
@@ -575,27 +541,12 @@ async def test_ig_each_resource_comes_once_at_its_own_address(
         assert re.fullmatch(r"[A-Za-z0-9\-.]{1,64}", resource_id)
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, dict | list) and value:
-        for member in value.values() if isinstance(value, dict) else value:
-            yield from _leaves(member)
-    else:
-        yield value
-
-
 async def test_ig_no_element_is_empty_or_null(told: Resource) -> None:
-    assert not [leaf for leaf in _leaves(told) if leaf in (None, "", [], {})]
+    assert not [leaf for leaf in leaves(told) if leaf in (None, "", [], {})]
 
 
 async def test_ig_no_code_has_a_display_and_no_resource_a_narrative(told: Resource) -> None:
-    def keys(value: Any) -> Iterator[str]:
-        if isinstance(value, dict):
-            yield from value
-        members = value.values() if isinstance(value, dict) else value
-        for member in members if isinstance(value, dict | list) else ():
-            yield from keys(member)
-
-    assert not {"display", "text", "div"} & set(keys(told))
+    assert not {"display", "text", "div"} & set(names(told))
 
 
 async def test_ig_only_what_a_slot_refers_to_is_included(told: Resource) -> None:
@@ -789,7 +740,7 @@ def _roles(bundle: Resource) -> dict[str, Resource]:
 async def test_ig_a_role_contains_its_one_place(told: Resource) -> None:
     for role in of_type(told, "PractitionerRole"):
         (place,) = role["contained"]
-        assert _profile(place) == SAS + "FrLocationAgregateur"
+        assert profile(place) == SAS + "FrLocationAgregateur"
         assert role["location"] == [{"reference": f"#{place['id']}"}]
 
 
@@ -890,13 +841,15 @@ async def test_a_community_without_a_finess_cannot_be_told(world: World, scene: 
 
 
 async def test_ig_what_a_search_shows_can_be_read(scene: Scene, told: Resource) -> None:
+    for_communities_only = scene.slots["two communities"]
     for entry in told["entry"]:
         resource = entry["resource"]
-        if resource["resourceType"] in {"Slot", "HealthcareService", "Organization"}:
-            continue
         answer = await scene.platform.get(urlsplit(entry["fullUrl"]).path)
         assert (answer.status_code, answer.headers["content-type"]) == (200, FHIR)
-        assert answer.json() == resource
+        if resource["resourceType"] != "Slot" or resource["id"] == for_communities_only:
+            assert answer.json() == resource
+        else:
+            assert answer.json()["id"] == resource["id"]
 
 
 async def test_ig_a_slot_is_read_as_individuals_see_it(scene: Scene) -> None:
@@ -907,8 +860,48 @@ async def test_ig_a_slot_is_read_as_individuals_see_it(scene: Scene) -> None:
     await refused(scene.platform, f"/fhir/Slot/{hidden}", 404)
 
 
-@pytest.mark.parametrize("kind", ["Slot", "Schedule", "Practitioner", "PractitionerRole"])
-@pytest.mark.parametrize("resource_id", ["none", NEVER, f"10000000000.{NEVER}", "1.2.3"])
+async def test_ig_what_only_slots_of_communities_refer_to_is_read_as_long_as_one_is_told(
+    world: World, scene: Scene, clock: Clock
+) -> None:
+    doctor, finess = await world.doctor(), _finess()
+    community = await _community(world, finess=finess)
+    slot = await doctor.publish(visibility=["CPTS"], cpts_ids=[str(community)])
+    caller = dataclasses.replace(await platform(world), http=scene.platform.http)
+    rpps = await rpps_of(world, doctor.practitioner_id)
+    of_slot = [
+        urlsplit(entry["fullUrl"]).path
+        for entry in (await found(caller, query(rpps) + COMMUNITIES))["entry"]
+    ]
+    assert f"/fhir/Slot/{slot['id']}" in of_slot
+    assert {f"/fhir/{kind}/{community}" for kind in ("HealthcareService", "Organization")} < set(
+        of_slot
+    )
+    for path in of_slot:
+        assert (await caller.get(path)).status_code == 200
+        await refused(scene.platform, path, 404)  # of another territory
+    await clock.shift(timedelta(hours=3))
+    for path in of_slot:
+        await refused(caller, path, 404)
+
+
+async def test_a_community_without_a_finess_cannot_be_read(world: World, scene: Scene) -> None:
+    doctor, unknown = await world.doctor(), await _community(world, phone="+33254000006")
+    await doctor.publish(visibility=["SNP", "CPTS"], cpts_ids=[str(unknown)])
+    caller = dataclasses.replace(await platform(world), http=scene.platform.http)
+    for kind in ("HealthcareService", "Organization"):
+        await refused(caller, f"/fhir/{kind}/{unknown}", 404)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("Slot", "Schedule", "Practitioner", "PractitionerRole"),
+        *("HealthcareService", "Organization", "Location"),
+    ],
+)
+@pytest.mark.parametrize(
+    "resource_id", ["none", NEVER, f"10000000000.{NEVER}", "1.2.3", "%00", f"%00.{NEVER}"]
+)
 async def test_ig_what_is_not_shown_cannot_be_read(
     scene: Scene, kind: str, resource_id: str
 ) -> None:
@@ -937,7 +930,9 @@ async def test_ig_the_server_says_what_it_can(scene: Scene, base_url: str) -> No
     assert {"Slot:schedule", "Schedule:actor", "Slot:service-type-reference"} <= set(
         slot["searchInclude"]
     )
-    assert {"Schedule", "Practitioner"} <= resources.keys()
+    assert {
+        *("Schedule", "Practitioner", "PractitionerRole", "HealthcareService", "Organization"),
+    } <= resources.keys()
 
 
 async def test_only_the_platform_searches(world: World, scene: Scene) -> None:

@@ -1,16 +1,21 @@
 """Every failure below /fhir is an OperationOutcome; whoever may not ask learns nothing else."""
 
+from urllib.parse import quote
+
 import httpx
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import update
 
+from service.directory.tables import organizations
 from service.fhir.http import outcome as written
 from service.kernel import errors
 from service.kernel.errors import DomainError
 from service.kernel.http.connection import MAX_HEAD_BYTES, MAX_TARGET_BYTES
 from service.kernel.http.problems import status_of
 from service.kernel.http.rate import RateLimit
-from tests.fhir.support import FHIR, outcome, platform, query, search
+from tests.fhir.support import FHIR, outcome, platform, profile, query, rpps_of, search
+from tests.fhir.test_conformance_points import asked, sos
 from tests.support import World, problem, soon
 
 WHO = ["10000000000"]
@@ -139,17 +144,29 @@ async def test_what_we_can_is_told_to_everybody(http: httpx.AsyncClient) -> None
 
 async def test_what_we_say_we_include_is_included(world: World, http: httpx.AsyncClient) -> None:
     """What is declared as readable can be read, under the profile that is declared."""
-    doctor, sas = await world.doctor(), await platform(world)
-    await doctor.publish(soon(2))
-    practitioner = (await doctor.get(f"/v1/practitioners/{doctor.practitioner_id}")).json()
-    bundle = await search(sas, [practitioner["rpps"]])
+    (doctor, siret), sas = await sos(world), await platform(world)
+    community = await world.organization("cpts")
+    async with world.database.unit_of_work() as uow:
+        theirs = organizations.c.id == community
+        finess = f"{community.int % 10**9:09d}"
+        await uow.execute(update(organizations).where(theirs).values(finess=finess))
+    await doctor.publish(soon(2), visibility=["SNP", "CPTS"], cpts_ids=[str(community)])
+    rpps = await rpps_of(world, doctor.practitioner_id)
+    bundles = [
+        await search(sas, rpps),
+        await search(sas, rpps, communities=True),
+        (await sas.get(f"/fhir/Schedule?{quote(asked([siret]), '=&:,')}")).json(),
+    ]
     [rest] = (await http.get("/fhir/metadata")).json()["rest"]
     declared = {
-        resource["type"]: resource.get("supportedProfile", [resource.get("profile")])
+        resource["type"]: resource["supportedProfile"]
         for resource in rest["resource"]
+        if {"code": "read"} in resource["interaction"]
     }
-    found = {entry["resource"]["resourceType"]: entry["resource"] for entry in bundle["entry"]}
-    assert set(found) == set(declared)
-    for kind, resource in found.items():
-        assert resource["meta"]["profile"][0] in declared[kind]
-        assert (await sas.get(f"/fhir/{kind}/{resource['id']}")).status_code == 200
+    resources = [entry["resource"] for bundle in bundles for entry in bundle["entry"]]
+    assert {one["resourceType"] for one in resources} == set(declared)
+    for one in resources:
+        assert profile(one) in declared[one["resourceType"]]
+        answer = await sas.get(f"/fhir/{one['resourceType']}/{one['id']}")
+        assert answer.status_code == 200
+        assert profile(answer.json()) in declared[one["resourceType"]]

@@ -390,14 +390,15 @@ async def test_what_a_search_shows_can_be_read_by_its_id(world: World) -> None:
 
 
 async def test_what_no_search_shows_cannot_be_read(world: World) -> None:
-    community = await world.organization("cpts")
-    await with_finess(world.database, community, _finess(community))
-    doctor, sas = await world.doctor(cpts_ids=[community]), await platform(world)
-    slot = await doctor.publish(soon(2), visibility=["CPTS"], cpts_ids=[str(community)])
+    nameless = await world.organization("cpts")
+    doctor, sas = await world.doctor(cpts_ids=[nameless]), await platform(world)
+    slot = await doctor.publish(soon(2), visibility=["CPTS"], cpts_ids=[str(nameless)])
+    await doctor.publish(soon(3), visibility=["PRO"], organization_types=["pharmacy"])
     [number_] = await number(world, doctor)
     agenda = f"{number_}.{doctor.location_id}"
     for path in (
         *(f"Slot/{slot['id']}", f"Practitioner/{doctor.practitioner_id}", f"Schedule/{agenda}"),
+        *(f"HealthcareService/{nameless}", f"Organization/{nameless}"),
         *(f"PractitionerRole/{agenda}", "Slot/x", "Practitioner/1", "Schedule/x", "Schedule/1.2"),
     ):
         outcome(await sas.get(f"/fhir/{path}"), 404, "not-found", "fhir-not-found")

@@ -1,4 +1,7 @@
-"""Free slots of named practitioners, as the national platform may see them: one statement."""
+"""Free slots of practitioners and of consultation points, as the national platform may see them.
+
+One statement each.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 from sqlalchemy import ColumnElement, Text, Uuid, case, cast, func, literal_column, or_, select
-from sqlalchemy.dialects.postgresql import aggregate_order_by
+from sqlalchemy.dialects.postgresql import aggregate_order_by, array
 
 from service.directory import parts as directory
 from service.identity import Actor, grant_is_live, grant_parameters
@@ -30,6 +33,7 @@ from service.slots.domain.free import (
 from service.slots.tables import slots
 
 _s, _p = slots.c, directory.practitioner.c
+_place, _o = directory.location.c, directory.organization.c
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,17 @@ class FreeWanted:
     """Whose free slots are asked for. Both bounds are inclusive; none: from now on, for ever.
 
     `communities`: those that only a community's members see, too, with the communities.
+    `practitioner_id`, `rpps` and `community_id` are asked of practitioners, `organization_id` and
+    `sirets` (their structure) of consultation points.
     """
 
     rpps: Sequence[str] | None = None
+    sirets: Sequence[str] | None = None
     slot_id: UUID | None = None
     practitioner_id: UUID | None = None
     location_id: UUID | None = None
+    organization_id: UUID | None = None
+    community_id: UUID | None = None
     from_: datetime | None = None
     to: datetime | None = None
     communities: bool = False
@@ -51,9 +60,12 @@ class FreeWanted:
         """Return the parameters that are given."""
         given = {
             "rpps": None if self.rpps is None else list(self.rpps),
+            "sirets": None if self.sirets is None else list(self.sirets),
             "slot_id": self.slot_id,
             "practitioner_id": self.practitioner_id,
             "location_id": self.location_id,
+            "organization_id": self.organization_id,
+            "community_id": self.community_id,
             "from_": self.from_,
             "to": self.to,
         }
@@ -62,9 +74,12 @@ class FreeWanted:
 
 _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
     "rpps": _p.rpps == func.any(texts("rpps")),
+    "sirets": _o.siret == func.any(texts("sirets")),
     "slot_id": _s.id == bind("slot_id", Uuid),
     "practitioner_id": _s.practitioner_id == bind("practitioner_id", Uuid),
     "location_id": _s.location_id == bind("location_id", Uuid),
+    "organization_id": _o.id == bind("organization_id", Uuid),
+    "community_id": _s.cpts_ids.bool_op("@>")(array([bind("community_id", Uuid)])),
     "from_": _s.starts_at >= bind("from_", Instant),
     "to": _s.starts_at <= bind("to", Instant),
 }
@@ -72,14 +87,15 @@ _CONDITIONS: Mapping[str, ColumnElement[bool]] = {
 
 def _communities() -> ColumnElement[Any]:
     """The communities of a slot that can be told: a number of nine digits is what names them."""
-    o = directory.organization.c
-    told = func.json_build_object("id", o.id, "name", o.name, "finess", o.finess, "phone", o.phone)
+    told = func.json_build_object(
+        *("id", _o.id, "name", _o.name, "finess", _o.finess, "phone", _o.phone)
+    )
     found = (
-        select(func.json_agg(aggregate_order_by(told, o.id)))
+        select(func.json_agg(aggregate_order_by(told, _o.id)))
         .where(
-            o.id == func.any(_s.cpts_ids),
-            o.type == literal_column("'cpts'"),
-            o.finess.bool_op("~")(literal_column("'^[0-9]{9}$'")),
+            _o.id == func.any(_s.cpts_ids),
+            _o.type == literal_column("'cpts'"),
+            _o.finess.bool_op("~")(literal_column("'^[0-9]{9}$'")),
         )
         .correlate(slots)
         .scalar_subquery()
@@ -143,23 +159,22 @@ def _shown(*, communities: bool) -> list[ColumnElement[bool]]:
 
 
 @cache
-def _points() -> Prepared:
-    """Build the statement of consultation points, once."""
-    place, o = directory.location.c, directory.organization.c
+def _points(given: frozenset[str]) -> Prepared:
+    """Build the statement of consultation points for what is given, once."""
     # From the few structures by way of their places: slots have an index for that.
-    source = slots.join(directory.location, place.id == _s.location_id).join(
-        directory.organization, o.id == place.organization_id
+    source = slots.join(directory.location, _place.id == _s.location_id).join(
+        directory.organization, _o.id == _place.organization_id
     )
     point = (
-        select(_s.location_id, place.organization_id, *_of_slots(communities=False))
+        select(_s.location_id, _place.organization_id, *_of_slots(communities=False))
         .select_from(source)
         .where(
-            o.type == literal_column("'sos'"),
-            o.siret == func.any(texts("sirets")),
-            *(_CONDITIONS[name] for name in ("from_", "to")),
+            _o.type == literal_column("'sos'"),
+            _o.siret.is_not(None),
+            *(condition for name, condition in _CONDITIONS.items() if name in given),
             *_shown(communities=False),
         )
-        .group_by(_s.location_id, place.organization_id)
+        .group_by(_s.location_id, _place.organization_id)
         .subquery("point")
     )
     where = directory.looked_up(directory.location, point.c.location_id)
@@ -177,14 +192,12 @@ def _points() -> Prepared:
     )
 
 
-async def points(
-    uow: UnitOfWork, actor: Actor, sirets: Sequence[str], from_: datetime, to: datetime
-) -> list[FreePoint]:
-    """Return the consultation points of structures with their free slots, by structure."""
-    asked = {**parts.caller(actor), **grant_parameters(actor)}
-    values = {"sirets": list(sirets), "from_": from_, "to": to}
-    found = (_point(row) for row in await uow.fetch(_points(), {**asked, **values}))
-    return [point for point in found if point.slots]
+async def points(uow: UnitOfWork, actor: Actor, wanted: FreeWanted) -> list[FreePoint]:
+    """Return the consultation points that are wanted with their free slots, by structure."""
+    values = wanted.values()
+    asked = {**parts.caller(actor), **grant_parameters(actor), **values}
+    rows = await uow.fetch(_points(frozenset(values)), asked)
+    return [point for point in map(_point, rows) if point.slots]
 
 
 def _point(row: Row) -> FreePoint:
