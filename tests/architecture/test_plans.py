@@ -58,7 +58,9 @@ INDEXES: Mapping[str, set[str]] = {
     "search 25 practitioners, 3 days": {"ix_slots_practitioner_id_starts_at"},
     "the platform's search": {"ix_slots_practitioner_id_starts_at", "uq_practitioners_rpps"},
     "the platform's search for communities": {"ix_slots_practitioner_id_starts_at"},
-    "the platform's search for consultation points": {"ix_slots_location_id_starts_at"},
+    "the platform's search for consultation points": {
+        *("ix_slots_location_id_starts_at", "uq_organizations_siret"),
+    },
     "booking": {"pk_slots"},
     # Of a fourth of all bookings, those of its own are soon found from the newest on.
     "bookings of the centre": {"pk_bookings", "pk_slots"},

@@ -40,6 +40,7 @@ from tests.fhir.support import (
     spellings,
     valid,
 )
+from tests.fhir.validator import GUIDES
 from tests.support import Caller, World, soon
 
 # An id that nobody has.
@@ -328,6 +329,18 @@ async def test_ig_all_of_it_is_included_however_it_is_asked_for(
     scene: Scene, told: Resource, part: str, sent: str
 ) -> None:
     assert (await scene.bundle(**{part: sent}))["entry"] == told["entry"]
+
+
+@pytest.mark.parametrize("version", sorted(GUIDES))
+async def test_ig_the_query_of_the_official_example_is_understood(
+    scene: Scene, version: str
+) -> None:
+    example = GUIDES[version].examples["Bundle-ExampleBundleAgregateurSOS"]
+    query = urlsplit(example["link"][0]["url"]).query
+    bundle = await found(scene.platform, query)
+    assert bundle["total"] == 0
+    written = urlsplit(bundle["link"][0]["url"]).query
+    assert sorted(parse_qsl(written)) == sorted(parse_qsl(query.replace("+", "%2B")))
 
 
 async def test_parameters_come_in_any_order(scene: Scene) -> None:

@@ -138,8 +138,11 @@ async def test_ig_a_number_in_the_system_of_structures_is_refused(sas: Caller) -
 
 
 async def test_kit_an_id_in_the_body_counts_for_nothing(sas: Caller) -> None:
-    body = numbered(by_sas(technical()), id="theirs")
-    assert stored(await post(sas, body), 201)["id"] != "theirs"
+    value = technical()
+    body = numbered(by_sas(value), id="theirs")
+    first = stored(await post(sas, body), 201)
+    assert first["id"] != "theirs"
+    assert stored(await put(sas, value, body), 200)["id"] == first["id"]
 
 
 async def test_a_second_create_of_a_number_is_a_conflict(sas: Caller) -> None:
@@ -244,6 +247,15 @@ async def test_ig_a_national_number_is_attached_to_a_technical_account(sas: Call
     attached = stored(await put(sas, old, numbered(by_nation(new))), 200)
     assert (attached["id"], attached["identifier"]) == (first["id"], [by_nation(new)])
     assert stored(await put(sas, new, numbered(by_nation(new)), IDNPS), 200)["id"] == first["id"]
+
+
+async def test_ig_a_national_number_is_changed(sas: Caller) -> None:
+    old, new = national(), national()
+    first = stored(await post(sas, numbered(by_nation(old))), 201)
+    changed = stored(await put(sas, old, numbered(by_nation(new)), IDNPS), 200)
+    assert (changed["id"], changed["identifier"]) == (first["id"], [by_nation(new)])
+    # Nobody has the old one any more.
+    assert stored(await put(sas, old, numbered(by_nation(old)), IDNPS), 201)["id"] != first["id"]
 
 
 async def test_ig_an_account_may_have_both_numbers_and_is_found_by_either(sas: Caller) -> None:

@@ -57,6 +57,7 @@ from tests.fhir.support import (
     spellings,
     valid,
 )
+from tests.fhir.validator import GUIDES
 from tests.support import Caller, World, soon
 
 # An id that nobody has.
@@ -394,6 +395,25 @@ async def test_ig_only_slots_that_start_inside_the_window_are_told(scene: Scene)
 async def test_ig_whatever_is_accepted_the_answer_is_fhir_json(scene: Scene, accept: str) -> None:
     answer = await scene.platform.get(f"/fhir/Slot?{query(scene.rpps)}", headers={"Accept": accept})
     assert (answer.status_code, answer.headers["content-type"]) == (200, FHIR)
+
+
+@pytest.mark.parametrize(
+    ("version", "name"),
+    [
+        (version, name)
+        for version, guide in GUIDES.items()
+        for name in guide.examples
+        if re.search(r"^Bundle-.*(PSIndiv|CPTS)", name)
+    ],
+)
+async def test_ig_the_queries_of_the_official_examples_are_understood(
+    scene: Scene, version: str, name: str
+) -> None:
+    asked = urlsplit(GUIDES[version].examples[name]["link"][0]["url"]).query
+    bundle = await found(scene.platform, asked)
+    assert bundle["total"] == 0
+    written = urlsplit(bundle["link"][0]["url"]).query
+    assert sorted(parse_qsl(written)) == sorted(parse_qsl(asked.replace("+", "%2B")))
 
 
 # --- refusals -------------------------------------------------------------------------------------
@@ -779,6 +799,29 @@ async def test_kit_a_role_has_the_phone_of_its_place(told: Resource) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("known", "told"),
+    [
+        ("02 54 00 00 09", "+33254000009"),
+        ("0262.12.34.56", "+262262123456"),
+        ("05 90 12 34 56", "+590590123456"),
+        ("0594 12 34 56", "+594594123456"),
+        ("0596-12-34-56", "+596596123456"),
+    ],
+)
+async def test_ig_a_phone_is_told_with_the_code_of_its_country(
+    world: World, scene: Scene, known: str, told: str
+) -> None:
+    doctor = await world.doctor()
+    place = f"/v1/locations/{doctor.location_id}"
+    assert (await doctor.patch(place, {"phone": known}, if_match=1)).status_code == 200
+    await doctor.publish()
+    caller = dataclasses.replace(await platform(world), http=scene.platform.http)
+    bundle = await found(caller, query(await rpps_of(world, doctor.practitioner_id)))
+    (role,) = of_type(bundle, "PractitionerRole")
+    assert role["telecom"] == [{"system": "phone", "value": told}]
+
+
 async def test_kit_a_place_has_an_address_of_one_line_and_five_digits(told: Resource) -> None:
     for role in of_type(told, "PractitionerRole"):
         (place,) = role["contained"]
@@ -805,6 +848,15 @@ async def test_ig_a_slot_refers_to_each_of_its_communities(scene: Scene) -> None
     }
     one = _services(_one(scene, bundle, "every label"))
     assert len([service for service, code in one if code == "604"]) == 1
+
+
+async def test_ig_an_answer_for_communities_is_one_of_theirs_also_without_any(
+    scene: Scene,
+) -> None:
+    bundle = await scene.bundle(COMMUNITIES, rpps=scene.rpps[1:])
+    assert scene.named(bundle) == {"of Bruno"}
+    assert profile(bundle) == IG + "sas-cpts-bundle-aggregator"
+    assert not of_type(bundle, "HealthcareService")
 
 
 async def test_ig_a_slot_for_no_community_refers_to_none(scene: Scene) -> None:
