@@ -62,7 +62,7 @@ class Writer:
     communities: bool = False
 
     def resources(self, agendas: Sequence[FreeAgenda]) -> Iterator[Resource]:
-        """Write slots, and then what they refer to: maybe several times."""
+        """Write slots, and then what they refer to: maybe more than once."""
         shown = [agenda for agenda in agendas if address(agenda.location)]
         for agenda in shown:
             for slot in agenda.slots:
@@ -74,10 +74,10 @@ class Writer:
         yield schedule(agenda)
         yield practitioner(agenda)
         yield self.practitioner_role(agenda)
-        for slot in agenda.slots:
-            for community in slot.communities:
-                yield healthcare_service(community)
-                yield organization(community)
+        named = {c.id: c for slot in agenda.slots for c in slot.communities}
+        for community in named.values():
+            yield healthcare_service(community)
+            yield organization(community)
 
     def slot(self, agenda: FreeAgenda, slot: FreeSlot) -> Resource:
         """Write a slot; `comment` is where its agenda is opened, to be given an `origin`."""
