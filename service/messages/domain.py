@@ -19,6 +19,8 @@ NEWS = timedelta(days=1)
 LEASE = timedelta(minutes=2)
 # So long a message is tried; then it is a dead letter.
 TRIED = timedelta(days=2)
+# As often within two days, where nothing says since when.
+MOST_DEFECTS = 50
 # Whoever comes so soon is not reminded.
 SOON = timedelta(hours=3)
 _FIRST_WAIT, _LONGEST_WAIT = timedelta(minutes=1), timedelta(hours=1)
@@ -239,6 +241,7 @@ class About:
     with_id: UUID | None
     state: BookingState | None
     on_slot_id: UUID | None
+    moved_since: bool
     inform: frozenset[Inform]
     patient_file_id: UUID | None
     case_id: str | None
@@ -270,7 +273,9 @@ def why_not(about: About) -> str | None:
     elif about.kind is Kind.MOVED_AWAY:
         holds = about.on_slot_id != about.slot_id
     else:
-        holds = about.state is BookingState.BOOKED and about.on_slot_id == about.slot_id
+        here = about.on_slot_id == about.slot_id
+        # Moved away and back, it is told by what followed from the last move.
+        holds = about.state is BookingState.BOOKED and here and not about.moved_since
     if not holds:
         return "outdated"
     wanted = about.recipient is not Recipient.DOCTOR or (

@@ -21,6 +21,7 @@ from sqlalchemy import (
     extract,
     func,
     literal_column,
+    or_,
     select,
     update,
 )
@@ -31,6 +32,7 @@ from service.bookings import parts as bookings
 from service.directory import parts as directory
 from service.directory import reference as places
 from service.kernel.db import UnitOfWork
+from service.kernel.events import events
 from service.kernel.ids import new_id
 from service.kernel.sql import bind, snp_now, uuids
 from service.kernel.tables import Instant
@@ -158,6 +160,19 @@ _is_due = and_(_waits, _m.due_at <= snp_now())
 _this = _m.id == bind("message_id", Uuid)
 
 
+_fact, _later = events.alias("fact"), events.alias("later")
+_its_position = (
+    select(_fact.c.position).where(_fact.c.id == _m.event_id).correlate(messages).scalar_subquery()
+)
+_moved_since = exists(
+    select(1).where(
+        _later.c.subject_id == _m.booking_id,
+        _later.c.type == literal_column("'booking.rescheduled'"),
+        or_(_later.c.position.is_(None), _later.c.position > _its_position),
+    )
+)
+
+
 def _about() -> Select[Any]:
     """A message that is due, with everything that it tells; nobody else has it meanwhile."""
     return (
@@ -174,6 +189,7 @@ def _about() -> Select[Any]:
             _b.practitioner_id.label("with_id"),
             *(_b.state, _b.inform_patient, _b.patient_file_id, _b.case_id),
             _b.slot_id.label("on_slot_id"),
+            _moved_since.label("moved_since"),
             _asking.c.name.label("asked_by"),
             (_who.given_name + literal_column("' '") + _who.family_name).label("received_by"),
             snp_now().label("now"),
@@ -197,6 +213,7 @@ _BEGIN = (
     update(messages)
     .where(_this)
     .values(attempts=_m.attempts + 1, due_at=snp_now() + bind("lease", Interval))
+    .returning(_m.attempts)
 )
 _POSTPONE = update(messages).where(_this).values(due_at=bind("new_due_at", Instant))
 _SETTLE = (
@@ -245,9 +262,10 @@ async def take(uow: UnitOfWork, message_id: UUID) -> About | None:
     )
 
 
-async def begin(uow: UnitOfWork, message_id: UUID, lease: timedelta) -> None:
-    """Count an attempt; until the lease ends, nobody else makes one."""
-    await uow.execute(_BEGIN, {"message_id": message_id, "lease": lease})
+async def begin(uow: UnitOfWork, message_id: UUID, lease: timedelta) -> int:
+    """Count an attempt; until the lease ends, nobody else makes one. Returns which one it is."""
+    values = {"message_id": message_id, "lease": lease}
+    return int((await uow.execute(_BEGIN, values)).scalar_one())
 
 
 async def postpone(uow: UnitOfWork, message_id: UUID, until: datetime) -> None:

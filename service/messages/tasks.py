@@ -28,14 +28,20 @@ async def deliver(settings: Settings, database: Database, message_id: UUID) -> N
 
     Killed in between, it is sent again, with the same Message-ID.
     """
-    async with database.unit_of_work() as uow:
-        taken = await usecases.take(uow, settings, message_id)
+    try:
+        async with database.unit_of_work() as uow:
+            taken = await usecases.take(uow, settings, message_id)
+    except Exception as defect:  # noqa: BLE001  whatever it is, it is not tried again each few seconds
+        log.warning("message.failed", why=usecases.DEFECT, kind=type(defect).__name__)
+        async with database.unit_of_work() as uow:
+            await usecases.unwritten(uow, message_id)
+        return
     if taken is None:
         return
     try:
         channel = await clients.deliver(settings, taken.letter, taken.now)
     except Exception as error:  # noqa: BLE001  what a library says may quote an address
-        failure = error if isinstance(error, Undelivered) else Undelivered("defect")
+        failure = error if isinstance(error, Undelivered) else Undelivered(usecases.DEFECT)
         log.warning("message.failed", why=failure.why, kind=type(error).__name__)
         async with database.unit_of_work() as uow:
             await usecases.failed(uow, taken, failure)

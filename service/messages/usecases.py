@@ -15,6 +15,7 @@ from service.kernel.versions import Expected
 from service.messages import letters, repository, tokens
 from service.messages.domain import (
     LEASE,
+    MOST_DEFECTS,
     TRIED,
     About,
     Answer,
@@ -40,6 +41,8 @@ from service.slots import NotMyPractitioner
 from service.stream import Fact
 
 _BATCH = 500
+# Why a message failed, when it is our own fault.
+DEFECT = "defect"
 
 
 # --- what follows from facts ----------------------------------------------------------------------
@@ -207,6 +210,15 @@ async def failed(uow: UnitOfWork, taken: Taken, failure: Undelivered) -> None:
         await repository.settle(uow, taken.letter.id, "dead", why=failure.why)
     else:
         await repository.fail(uow, taken.letter.id, failure.why, pause)
+
+
+async def unwritten(uow: UnitOfWork, message_id: UUID) -> None:
+    """Keep that a message could not even be written: as if nobody had taken it."""
+    attempts = await repository.begin(uow, message_id, LEASE)
+    if attempts > MOST_DEFECTS:
+        await repository.settle(uow, message_id, "dead", why=DEFECT)
+    else:
+        await repository.fail(uow, message_id, DEFECT, wait(attempts))
 
 
 async def retry(uow: UnitOfWork) -> int:

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import httpx
+import pytest
 
 from service.kernel.ids import new_id
 from tests.messages.conftest import TOKEN, House, booked, doctor
@@ -136,6 +137,30 @@ async def test_a_reminder_comes_a_day_before_once(house: House) -> None:
     assert [s.partition(" : ")[0] for s in house.mail.subjects(person["email"])] == ["Rappel"]
 
 
+async def test_who_is_moved_away_and_back_is_reminded_once(house: House) -> None:
+    """And the doctor is asked once whether they came."""
+    world = await house.world()
+    who, regulator, person = await doctor(world), await world.regulator(), somebody()
+    booking = await booked(
+        regulator, who, soon(30), patient_file=person, inform_patient={"reminder": True}
+    )
+    elsewhere = await who.caller.publish(soon(60))
+    await house.work()  # the first ones wait for their time
+    for slot_id in (elsewhere["id"], booking["slot"]["id"]):
+        answer = await regulator.post(
+            f"/v1/bookings/{booking['id']}/rescheduling", {"slot_id": slot_id}
+        )
+        assert answer.status_code == 200, answer.text
+        await house.work()
+    await house.shift(timedelta(hours=7))
+    await house.work()
+    assert [s.partition(" : ")[0] for s in house.mail.subjects(person["email"])] == ["Rappel"]
+    await house.shift(timedelta(hours=34))
+    await house.work()
+    asked = [s for s in house.mail.subjects(who.email) if s.startswith("Le patient du")]
+    assert len(asked) == 1
+
+
 async def test_who_comes_soon_is_not_reminded(house: House) -> None:
     """Nor is who was told a moment ago, or whose appointment is another one now."""
     world = await house.world()
@@ -220,6 +245,23 @@ async def test_stop_is_heard(house: House) -> None:
         problem(await _reply(house.http, number, "STOP", wrong), 401, "token-invalid")
     assert (await _reply(house.http, number, " Stop. ", TOKEN)).status_code == 204
     assert await _told(house, world, {**person, "birth_date": "1990-01-01"}) == "opted_out"
+
+
+@pytest.mark.parametrize("text", ["STOP\r\n", "Stop merci", "« STOP »", "Stop, svp", "ARRE\u0302T"])
+async def test_stop_is_heard_however_people_and_gateways_write_it(house: House, text: str) -> None:
+    world = await house.world()
+    person = {**somebody(), "email": None}
+    without_plus = person["phone"].removeprefix("+")
+    assert (await _reply(house.http, without_plus, text, TOKEN)).status_code == 204
+    assert await _told(house, world, person) == "opted_out"
+
+
+@pytest.mark.parametrize("text", ["Stoppez-vous à 14 h ?", "Ne pas STOP", "…", ""])
+async def test_what_is_no_stop_stops_nothing(house: House, text: str) -> None:
+    world = await house.world()
+    person = {**somebody(), "email": None}
+    assert (await _reply(house.http, person["phone"], text, TOKEN)).status_code == 204
+    assert await _told(house, world, person) == "sent"
 
 
 async def test_an_erased_file_has_no_address(house: House) -> None:

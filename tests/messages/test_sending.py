@@ -4,10 +4,12 @@ import asyncio
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 from pydantic import SecretStr
 
 from service import messages
+from service.kernel.ids import new_id
 from tests.demo.processes import snp
 from tests.messages.conftest import House, booked, doctor
 from tests.messages.post import body
@@ -126,6 +128,58 @@ async def test_a_worker_that_dies_after_the_server_took_the_mail_sends_it_again(
     assert (await _states(house, booking))["booked"] == ("sent", None)
     await house.work()
     assert len(house.mail.to(who.email)) == 2
+
+
+async def test_a_message_that_cannot_be_written_waits_like_one_that_nobody_took(
+    house: House,
+) -> None:
+    """As with a worker that has not the newest key: its jobs must not pile up each few seconds."""
+    world = await house.world()
+    who, regulator = await doctor(world), await world.regulator()
+    booking = await booked(
+        regulator,
+        who,
+        soon(100),
+        patient_file={"age": 40, "email": f"{new_id().hex}@courriel.example"},
+        inform_patient={"confirmation": True},
+    )
+    file_id = booking["patient_file_id"]
+    email = await house.owner.fetchval("SELECT email FROM patient_files WHERE id = $1", file_id)
+    damage = "UPDATE patient_files SET email = $2 WHERE id = $1"
+    await house.owner.execute(damage, file_id, bytes([email[0], 99]) + email[2:])
+    await house.work()
+    assert (await _states(house, booking))["confirmed"] == ("failed", "defect")
+    assert (await _states(house, booking))["booked"] == ("sent", None)
+    await house.shift(timedelta(minutes=1, seconds=10))
+    await house.owner.execute(damage, file_id, email)
+    await house.work()
+    assert (await _states(house, booking))["confirmed"] == ("sent", None)
+
+
+async def test_a_message_that_can_never_be_written_is_a_dead_letter_in_the_end(
+    house: House,
+) -> None:
+    world = await house.world()
+    who, regulator = await doctor(world), await world.regulator()
+    booking = await booked(
+        regulator,
+        who,
+        soon(100),
+        patient_file={"age": 40, "email": f"{new_id().hex}@courriel.example"},
+        inform_patient={"confirmation": True},
+    )
+    await house.owner.execute(
+        "UPDATE patient_files SET email = set_byte(email, 1, 99) WHERE id = $1",
+        booking["patient_file_id"],
+    )
+    await house.work()
+    await house.owner.execute(
+        "UPDATE messages SET attempts = 50 WHERE booking_id = $1 AND state = 'failed'",
+        UUID(booking["id"]),
+    )
+    await house.shift(timedelta(minutes=1, seconds=10))
+    await house.work()
+    assert (await _states(house, booking))["confirmed"] == ("dead", "defect")
 
 
 # --- reports --------------------------------------------------------------------------------------

@@ -50,6 +50,7 @@ ABOUT = About(
     with_id=_ID,
     state=BookingState.BOOKED,
     on_slot_id=_ID,
+    moved_since=False,
     inform=frozenset(),
     patient_file_id=_ID,
     case_id="LRM-9",
@@ -112,6 +113,7 @@ def test_a_message_holds_only_while_it_is_true() -> None:
     assert why_not(replace(ABOUT, now=START)) == "past"
     assert why_not(replace(ABOUT, state=BookingState.CANCELLED)) == "outdated"
     assert why_not(replace(ABOUT, on_slot_id=UUID(int=2))) == "outdated"
+    assert why_not(replace(ABOUT, moved_since=True)) == "outdated"
     assert why_not(replace(ABOUT, kind=Kind.MOVED_AWAY)) == "outdated"  # and back again
     assert why_not(replace(ABOUT, kind=Kind.GIVEN_BACK, withdrawn=False)) == "outdated"
     assert why_not(replace(ABOUT, kind=Kind.REPORT_DUE, now=START + timedelta(days=1))) is None

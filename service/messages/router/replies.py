@@ -1,7 +1,9 @@
 """HTTP for the gateway for SMS: what people reply to it."""
 
 import hmac
+import re
 from typing import Annotated
+from unicodedata import normalize
 
 from fastapi import APIRouter, Header, Request
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,7 +18,8 @@ from service.messages import usecases
 
 replies = APIRouter(include_in_schema=False)
 
-_STOP = frozenset({"STOP", "ARRET", "ARRÊT"})
+# The first word says so, whatever people and gateways write around it.
+_STOP = re.compile(r"\W*(?:STOP|ARR[EÊ]T)\b", re.IGNORECASE)
 
 
 class Reply(BaseModel):
@@ -45,5 +48,5 @@ async def take_reply(
     if settings.read_only:
         raise ReadOnly
     number = phone_number(body.from_)
-    if number is not None and body.text.strip(" .!").upper() in _STOP:
+    if number is not None and _STOP.match(normalize("NFC", body.text)):
         await usecases.stop(uow, number)
