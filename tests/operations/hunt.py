@@ -2,6 +2,7 @@
 
 import base64
 from collections.abc import Iterable, Iterator
+from functools import cache
 from pathlib import Path
 from urllib.parse import quote
 
@@ -34,14 +35,20 @@ def _base64(raw: bytes) -> Iterator[bytes]:
             yield alphabet[begin:end]
 
 
+def _plain(content: bytes) -> bytes:
+    """What holds something in any case and width still does so; far less is left to search."""
+    return content.lower().replace(b"\0", b"")
+
+
+@cache
+def _plain_forms(word: str) -> set[bytes]:
+    return set(map(_plain, forms(word)))
+
+
 def found_in(content: bytes, words: Iterable[str]) -> set[str]:
     """Return the words that some bytes hold in any form."""
-    lower = content.lower()
-    return {
-        word
-        for word in words
-        if any(form in content or form.lower() in lower for form in forms(word))
-    }
+    plain = _plain(content)
+    return {word for word in words if any(form in plain for form in _plain_forms(word))}
 
 
 def found_in_files(folder: Path, words: Iterable[str]) -> dict[str, set[str]]:
