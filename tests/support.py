@@ -27,6 +27,12 @@ from service.kernel.db import Database
 from service.kernel.ids import new_id
 
 PARIS = "Europe/Paris"
+# Who waits for a lock in this database: other tests' may be on the same server.
+WAITING = """
+SELECT DISTINCT pid FROM pg_locks AS wanted JOIN pg_locks AS held USING (pid)
+WHERE NOT wanted.granted
+  AND held.database = (SELECT oid FROM pg_database WHERE datname = current_database())
+"""
 CHATEAUROUX = (46.81, 1.69)
 _count = itertools.count(1)
 

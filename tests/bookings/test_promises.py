@@ -13,7 +13,7 @@ from service.identity import Role
 from service.kernel.db import Database
 from tests.bookings.test_book import booked, request
 from tests.conftest import Clock, DatabaseUrls
-from tests.support import Caller, World, patient, problem, soon
+from tests.support import WAITING, Caller, World, patient, problem, soon
 
 
 async def called(regulator: Caller, **members: Any) -> dict[str, Any]:
@@ -121,6 +121,13 @@ async def test_every_doctor_with_a_live_booking_keeps_the_file(world: World) -> 
         assert seen == [404, 200, 200, 200]
 
 
+async def _waiting(eyes: "asyncpg.Connection[asyncpg.Record]", number: int) -> None:
+    """Wait until so many wait for a lock."""
+    async with asyncio.timeout(30):
+        while len(await eyes.fetch(WAITING)) < number:  # noqa: ASYNC110  nobody is told who waits
+            await asyncio.sleep(0.01)
+
+
 async def test_a_call_cannot_become_vital_while_its_booking_waits(
     world: World, shared_urls: DatabaseUrls
 ) -> None:
@@ -136,9 +143,9 @@ async def test_a_call_cannot_become_vital_while_its_booking_waits(
                 "/v1/bookings", request(slot, call_id=call["id"], patient_file=patient())
             )
         )
-        await asyncio.sleep(0.3)
+        await _waiting(rival, 1)
         change = asyncio.create_task(regulator.patch(f"/v1/calls/{call['id']}", {"priority": "P0"}))
-        await asyncio.sleep(0.3)
+        await _waiting(rival, 2)
         assert not change.done()
         await lock.rollback()
         assert (await booking).status_code == 201

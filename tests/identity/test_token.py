@@ -1,6 +1,5 @@
 """Tokens for client software, and what makes one worthless."""
 
-import asyncio
 import base64
 import json
 from collections.abc import Callable
@@ -28,7 +27,7 @@ from service.identity import (
 from service.identity.domain import Method, Principal, TokenInvalid
 from service.identity.repository import Grant
 from service.identity.tables import grants
-from service.kernel import events
+from service.kernel import clock, events
 from service.kernel.crypto import Keys, Vault
 from service.kernel.http import rate
 from service.kernel.ids import new_id
@@ -296,15 +295,19 @@ async def test_a_grant_that_ends_ends_while_its_token_lives(world: World, clock:
 
 
 async def test_a_token_expires(
-    world: World, shared_urls: DatabaseUrls, make_settings: MakeSettings
+    world: World,
+    shared_urls: DatabaseUrls,
+    make_settings: MakeSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     regulator = await world.regulator()
-    async with serving(make_settings(shared_urls.app, token_seconds=2)) as (client, _):
+    async with serving(make_settings(shared_urls.app, token_seconds=60)) as (client, _):
         regulator.http = client
-        assert (await _ask(regulator)).json()["expires_in"] == 2
+        assert (await _ask(regulator)).json()["expires_in"] == 60
         await regulator.sign_in()
         assert (await regulator.get("/v1/me")).status_code == 200
-        await asyncio.sleep(2.1)
+        later = clock.now() + timedelta(seconds=60)
+        monkeypatch.setattr(clock, "now", lambda: later)
         for path in ("/v1/me", "/v1/slots"):
             problem(await regulator.get(path), 401, "token-invalid")
 

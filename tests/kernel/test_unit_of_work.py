@@ -20,7 +20,7 @@ from service.kernel.prepared import Prepared
 from service.kernel.settings import Settings
 from tests.conftest import DatabaseUrls, Server
 from tests.kernel.serving import serving
-from tests.support import Caller, World, problem, soon
+from tests.support import WAITING, Caller, World, problem, soon
 
 MakeSettings = Callable[..., Settings]
 
@@ -287,9 +287,9 @@ async def test_who_lost_a_deadlock_is_served_all_the_same(
         who = str(doctor.practitioner_id)
         await stranger.execute("SELECT set_config('test.who', $1, true)", who)
         await stranger.execute(
-            """SET LOCAL deadlock_timeout = '30s';
+            f"""SET LOCAL deadlock_timeout = '30s';
                 DO $$ BEGIN
-                  WHILE NOT EXISTS (SELECT FROM pg_locks WHERE NOT granted) LOOP
+                  WHILE NOT EXISTS ({WAITING}) LOOP
                     PERFORM pg_sleep(0.005);
                   END LOOP;
                   PERFORM 1 FROM practitioners

@@ -24,7 +24,6 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from service import stream
 from service.identity import Role
 from service.kernel import embedded
 from service.kernel.crypto import Keys, Vault
@@ -32,6 +31,7 @@ from service.kernel.db import Database
 from service.kernel.ids import new_id
 from service.kernel.migrations import upgrade
 from service.kernel.settings import Settings
+from service.stream.repository import keeping
 from tests.conftest import address
 from tests.demo.processes import snp
 from tests.identity.people import somebody
@@ -287,10 +287,19 @@ async def _told(callers: list[Caller], heard: Heard) -> AsyncIterator[None]:
     heard.answers += [one.body + repr(one.headers).encode() for one in receiver.received]
 
 
+async def _numbered(database: Database) -> None:
+    """Wait until the worker has numbered all that happened."""
+    waiting: float | None = 0.0
+    async with asyncio.timeout(60):
+        while waiting is not None:
+            await asyncio.sleep(0.05)
+            async with database.unit_of_work() as uow:
+                _, waiting = await keeping(uow)
+
+
 async def _what_happened(world: World, *callers: Caller) -> None:
     """All that the stream tells of it, in pages and as it is streamed."""
-    while await stream.give_positions(world.database):
-        pass
+    await _numbered(world.database)
     heard: set[str] = set()
     nonsense = {"last_event_id": WHO["family_name"][:30], "types": TEXT, "cursor": TEXT}
     for caller in callers:

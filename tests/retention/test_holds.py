@@ -21,7 +21,7 @@ from tests.audit.support import changes, traces
 from tests.conftest import DatabaseUrls
 from tests.demo.processes import snp
 from tests.retention.support import REASON, Place, book, place
-from tests.support import World, patient, problem, soon
+from tests.support import WAITING, World, patient, problem, soon
 
 
 @pytest_asyncio.fixture
@@ -207,8 +207,7 @@ async def test_a_hold_keeps_what_nobody_had_room_for(here: Place, by: str) -> No
 async def _until(here: Place, waiting: int, *tasks: asyncio.Task[Any]) -> None:
     """Until so many wait for a lock, or one of them is through."""
     while not any(task.done() for task in tasks):
-        rows = await here.rows("SELECT FROM pg_locks WHERE NOT granted")
-        if len(rows) >= waiting:
+        if len(await here.rows(WAITING)) >= waiting:
             return
         await asyncio.sleep(0.01)
 

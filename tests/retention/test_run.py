@@ -17,7 +17,7 @@ from service.retention import rules
 from tests.conftest import DatabaseUrls
 from tests.demo.processes import snp
 from tests.retention.support import Place, book, place
-from tests.support import patient, problem, soon
+from tests.support import WAITING, patient, problem, soon
 
 _WHO = ("family_name", "given_name", "birth_date", "phone", "email", "ins", "patient_key")
 _INDEXES = ("name_birth_index", "phone_index", "ins_index")
@@ -315,7 +315,7 @@ async def test_nobody_is_erased_while_being_booked(here: Place) -> None:
     await blocker.execute("SELECT FROM slots WHERE id = $1 FOR UPDATE", UUID(slot["id"]))
     body = {"slot_id": slot["id"], "patient_file_id": opened.json()["id"]}
     booking = asyncio.create_task(regulator.post("/v1/bookings", body))
-    while not await here.rows("SELECT FROM pg_locks WHERE NOT granted"):  # noqa: ASYNC110  nobody is told who waits
+    while not await here.rows(WAITING):  # noqa: ASYNC110  nobody is told who waits
         await asyncio.sleep(0.01)
     assert await here.run() == {}
     await transaction.rollback()

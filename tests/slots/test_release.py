@@ -20,10 +20,10 @@ from service.kernel.events import events
 from service.slots import repository
 from service.slots.tables import slots as rows_of_slots
 from tests.conftest import Clock
-from tests.support import Caller, World, patient, problem, soon
+from tests.support import WAITING, Caller, World, patient, problem, soon
 
 Body = dict[str, Any]
-_WAITING = text("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+_WAITING = text(WAITING)
 MICROSECOND = timedelta(microseconds=1)
 START = 12  # hours from now
 PUBLIC = [{"minutes_before": 60, "to": "PUBLIC"}]
@@ -145,8 +145,8 @@ async def test_an_amendment_that_waited_for_the_worker_lets_nothing_be_told_twic
         amendment = asyncio.create_task(
             doctor.patch(f"/v1/slots/{slot['id']}", {"note": "Sonner"}, if_match=1)
         )
-        async with asyncio.timeout(3), world.database.unit_of_work() as eyes:
-            while not (await eyes.execute(_WAITING)).scalar_one():  # noqa: ASYNC110  nobody is told who waits
+        async with asyncio.timeout(30), world.database.unit_of_work() as eyes:
+            while not (await eyes.execute(_WAITING)).first():  # noqa: ASYNC110  nobody is told who waits
                 await asyncio.sleep(0.02)
         await clock.stop(before(slot))
         assert (await repository.tell_steps(worker, 200))[1] >= 1
