@@ -344,6 +344,8 @@ FAULTS: dict[str, Callable[[Resource], Any]] = {
         **body,
         "identifier": [{**body["identifier"][0], "system": "urn:oid:1.2.3"}],
     },
+    "name in one word": _fault("name", "Marius"),
+    "number in one word": _fault("identifier", ["x"]),
     "another resource": _fault("resourceType", "Patient"),
     "a list": lambda body: [body],
     "nothing": lambda body: {},  # noqa: ARG005  a body like the others

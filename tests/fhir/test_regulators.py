@@ -136,45 +136,6 @@ async def test_a_number_of_sas_is_no_uuid_of_necessity_and_mail_is_not_theirs_al
     assert (await arrive(await world.regulator(), SAS, value)).status_code == 200
 
 
-def _without(body: Body, name: str) -> Body:
-    return {member: value for member, value in body.items() if member != name}
-
-
-_WHO = named(SAS, "x")
-_BROKEN = {
-    "no identifier": _without(regulator(), "identifier"),
-    "identifiers of nobody": regulator(),
-    "identifier without type": regulator(_without(_WHO, "type")),
-    "identifier without system": regulator(_without(_WHO, "system")),
-    "identifier without value": regulator({**_WHO, "value": " "}),
-    "identifier of the other type": regulator(named(SAS, "x", "IDNPS")),
-    "identifier of another system": regulator({**_WHO, "system": "urn:oid:1.2.3"}),
-    "two of a kind": regulator(_WHO, named(SAS, "y")),
-    "no name": _without(regulator(_WHO), "name"),
-    "no family name": regulator(_WHO, name=[{"given": ["Jules"]}]),
-    "no given name": regulator(_WHO, name=[{"family": "Marius"}]),
-    "empty given name": regulator(_WHO, name=[{"family": "Marius", "given": [""]}]),
-    "no telecom": _without(regulator(_WHO), "telecom"),
-    "no e-mail": regulator(_WHO, telecom=[{"system": "phone", "value": "+33600000000"}]),
-    "empty e-mail": regulator(_WHO, telecom=[{"system": "email", "value": ""}]),
-    "no active": _without(regulator(_WHO), "active"),
-    "active in words": regulator(_WHO, active="true"),
-    "another resource": regulator(_WHO, resourceType="Patient"),
-    "a list": [regulator(_WHO)],
-    "names of nothing": regulator(_WHO, name="Marius"),
-    "identifiers of nothing": {**regulator(), "identifier": ["x"]},
-}
-
-
-@pytest.mark.parametrize("body", list(_BROKEN.values()), ids=list(_BROKEN))
-async def test_what_is_missing_is_refused_by_post_and_put_alike(world: World, body: Any) -> None:
-    sas = await platform(world)
-    for answer in (await create(sas, body), await put(sas, SAS, "x", body)):
-        assert answer.status_code in {400, 422}
-        assert answer.json()["resourceType"] == "OperationOutcome"
-        assert "Marius" not in answer.text
-
-
 async def test_put_says_whom_it_means(world: World) -> None:
     sas, body = await platform(world), regulator(named(SAS, technical()))
     for query in ("", "?identifier=", f"?identifier={SAS}|", "?identifier=a&identifier=b"):

@@ -100,7 +100,7 @@ async def test_there_are_no_more_streams_than_there_may_be(world: World, serving
 
 async def test_a_stream_ends_with_its_token(world: World, serving: Serve) -> None:
     doctor = await world.doctor()
-    async with serving(token_seconds=2) as where:
+    async with serving(token_seconds=3) as where:
         async with httpx.AsyncClient(base_url=where.url, trust_env=False) as http:
             doctor.http = http
             await doctor.sign_in()
