@@ -9,6 +9,7 @@ from uuid import UUID
 import httpx
 import pytest
 from sqlalchemy import func, select
+from stdnum import luhn
 
 from service import grants, identity
 from service.identity import IDNPS, SAS, Role
@@ -16,6 +17,7 @@ from service.identity.tables import account_identifiers, accounts
 from service.identity.tables import grants as granted
 from service.kernel.db import Database
 from service.kernel.events import events
+from service.kernel.ids import new_id
 from service.kernel.settings import Settings
 from service.sas.tables import regulators
 from tests.conftest import DatabaseUrls
@@ -305,6 +307,20 @@ async def test_origins_are_settings(
         software.http = http
         caller = await arrived(software, SAS, who, "sas-preprod")
         assert (await caller.get("/v1/me")).json()["person"]["origin"] == "sas-preprod"
+
+
+async def test_a_number_of_test_people_that_sas_gave_is_known_here(
+    world: World, shared_urls: DatabaseUrls, make_settings: Callable[..., Settings]
+) -> None:
+    sas, software = await platform(world), await world.regulator()
+    digits = f"1{new_id().int % 10**9:09d}"
+    wrong = next(n for n in "0123456789" if not luhn.is_valid(digits + n))
+    number = f"8{digits}{wrong}"
+    kept(await create(sas, regulator(named(IDNPS, number))), 201)
+    async with serving(make_settings(shared_urls.app, rpps_check="luhn")) as (http, _):
+        software.http = http
+        assert (await arrive(software, IDNPS, number, "")).status_code == 400  # as anybody else
+        await arrived(software, IDNPS, number)
 
 
 async def test_nobody_unknown_and_no_software_without_regulation_brings_anybody(
