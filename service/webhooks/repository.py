@@ -378,7 +378,8 @@ _NEW = """
                    PARTITION BY endpoint_id, subject_id ORDER BY position) AS nth
           FROM jsonb_to_recordset(cast(:rows AS jsonb)) AS row(
                  id uuid, endpoint_id uuid, event_id uuid, position bigint, type text,
-                 subject_id uuid)) AS new
+                 subject_id uuid)
+          {which}) AS new
     ON CONFLICT (endpoint_id, event_id, subject_id) DO {conflict}"""
 # The first about its subject goes at once, unless an earlier one is on its way. Asked of the index,
 # row by row: NOT EXISTS would read all that wait, and who is away for days has many.
@@ -388,9 +389,15 @@ _FIRST = """
       WHERE earlier.endpoint_id = new.endpoint_id AND earlier.subject_id = new.subject_id
         AND earlier.state IN ('pending', 'failed')
       ORDER BY earlier.position LIMIT 1) IS NULL THEN snp_now() END"""
-_TELL = text(_NEW.format(when=_FIRST, conflict="NOTHING"))
+# What a replay has told already is nobody's first.
+_NOT_THERE = """
+          WHERE NOT EXISTS (SELECT FROM webhook_deliveries AS there
+                            WHERE there.endpoint_id = row.endpoint_id
+                              AND there.event_id = row.event_id
+                              AND there.subject_id = row.subject_id)"""
+_TELL = text(_NEW.format(when=_FIRST, which=_NOT_THERE, conflict="NOTHING"))
 _AGAIN = "state = 'pending', attempts = 0, next_attempt_at = NULL, settled_at = NULL"
-_TELL_AGAIN = text(_NEW.format(when="NULL", conflict=f"UPDATE SET {_AGAIN}"))
+_TELL_AGAIN = text(_NEW.format(when="NULL", which="", conflict=f"UPDATE SET {_AGAIN}"))
 
 
 async def tell(uow: UnitOfWork, new: Iterable[NewDelivery]) -> None:

@@ -252,6 +252,26 @@ async def test_a_range_is_sent_again_in_order_even_to_who_was_not_there(idle: Br
         problem(none, 404, "webhook-delivery-not-found")
 
 
+async def test_what_follows_what_was_replayed_first_is_sent(idle: Broker) -> None:
+    """After a standstill a replay may overtake what makes deliveries of the same facts."""
+    world = await idle.world()
+    doctor, pharmacist = await world.doctor(), await world.pharmacist()
+    began = datetime.now(UTC)
+    [slot] = await slots_of(doctor, 1)
+    async with receiving() as receiver:
+        events = ["booking.created", "booking.cancelled"]
+        endpoint = await subscribed(pharmacist, receiver.url, events=events)
+        booking = await booked(pharmacist, slot)
+        await stream.give_positions(idle.database)
+        await replayed(idle, UUID(endpoint["id"]), began)
+        await drain(idle.database, endpoint)
+        assert receiver.types() == ["booking.created"]
+        await cancelled(pharmacist, booking)
+        await fan(idle.database)
+        await drain(idle.database, endpoint)
+        assert receiver.types() == events
+
+
 async def replayed(broker: Broker, endpoint_id: UUID, since: datetime) -> None:
     """Do what a worker does with a range."""
     async with broker.database.unit_of_work() as uow:
