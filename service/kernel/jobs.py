@@ -15,10 +15,12 @@ from sqlalchemy import text
 
 from service.kernel.db import UnitOfWork
 
-# Who defers the same job at the same time waits here, not to fail on the index.
+# Who defers the same job at the same time waits here, not to fail on the index. However many jobs:
+# a lock for each would fill the server's table of locks, which bookings need too.
 _IN_TURN = text(
-    """SELECT pg_advisory_xact_lock(hashtextextended(name, 0))
-       FROM (SELECT name FROM unnest(cast(:locks AS text[])) AS name ORDER BY name) AS names"""
+    """SELECT pg_advisory_xact_lock(7301839, turn)
+       FROM (SELECT DISTINCT hashtext(name) & 63 AS turn
+             FROM unnest(cast(:locks AS text[])) AS name ORDER BY turn) AS turns"""
 )
 # A job whose queueing lock is already waiting is the same job: one is enough.
 _DEFER = text(

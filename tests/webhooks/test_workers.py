@@ -15,6 +15,7 @@ from uuid import UUID
 
 import asyncpg
 import pytest
+from sqlalchemy import text
 
 from service import stream
 from service.description import description
@@ -297,6 +298,25 @@ async def test_many_ask_for_the_same_job_at_once_and_there_is_one(
     connection = await asyncpg.connect(database_urls.owner)
     assert await connection.fetchval("SELECT count(*) FROM procrastinate_jobs") == 1
     await connection.close()
+
+
+async def test_a_thousand_jobs_take_some_locks(idle: Broker) -> None:
+    """The table of locks is one for all, bookings too: at most a few of it for any burst."""
+    many = [
+        jobs.Job("messages", "messages:send", {"n": n}, queueing_lock=f"message {n}")
+        for n in range(1000)
+    ]
+    async with idle.database.unit_of_work() as uow:
+        await jobs.defer(uow, many)
+        held = await uow.execute(
+            text(
+                "SELECT count(*) FROM pg_locks"
+                " WHERE locktype = 'advisory' AND pid = pg_backend_pid()"
+            )
+        )
+        assert 0 < held.scalar_one() <= 64
+        waiting = await uow.execute(text("SELECT count(*) FROM procrastinate_jobs"))
+        assert waiting.scalar_one() == 1000
 
 
 def test_the_description_of_the_api_tells_of_every_message() -> None:
