@@ -112,15 +112,22 @@ _NUMBER = (
 _NUMBERED = select(func.count().label("facts"), func.max(_NUMBER.c.position).label("last"))
 _NOTIFY = text(f"SELECT pg_notify('{CHANNEL}', :last)")
 _reached = select(_c.reached).where(_c.consumer == _POSITIONS).scalar_subquery()
+# The first fact that somebody who makes something of facts has still to be given.
+_slowest = select(func.min(_c.reached)).where(_c.consumer != _POSITIONS).scalar_subquery()
+_ungiven = (
+    select(_e.occurred_at).where(_e.position > _slowest).order_by(_e.position).limit(1)
+).scalar_subquery()
+_unnumbered = (
+    select(func.min(_e.occurred_at))
+    .where(_e.xid >= _xid(_reached), _e.position.is_(None))
+    .scalar_subquery()
+)
 _KEEPING = select(
     select(func.extract("epoch", snp_now() - _c.moved_at))
     .where(_c.consumer == _POSITIONS)
     .scalar_subquery()
     .label("idle"),
-    select(func.extract("epoch", snp_now() - func.min(_e.occurred_at)))
-    .where(_e.xid >= _xid(_reached), _e.position.is_(None))
-    .scalar_subquery()
-    .label("waiting"),
+    func.extract("epoch", snp_now() - func.least(_ungiven, _unnumbered)).label("waiting"),
 )
 
 

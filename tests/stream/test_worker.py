@@ -1,23 +1,26 @@
 """The worker as a process: it keeps up, leaves nothing half done when it dies, ends in order."""
 
 import asyncio
+import re
 import signal
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import asyncpg
 import httpx
+import pytest
 import pytest_asyncio
 
 from service import stream
 from service.kernel.crypto import Keys
-from service.kernel.db import Database
+from service.kernel.db import Database, UnitOfWork
 from service.kernel.settings import Settings
 from service.main import create_app
 from service.worker import application
-from tests.conftest import DatabaseUrls
+from tests.conftest import Clock, DatabaseUrls
 from tests.demo.processes import Snp, snp
 from tests.support import World, soon
 
@@ -25,8 +28,11 @@ from tests.support import World, soon
 class House:
     """A database of its own, with a server in this process."""
 
-    def __init__(self, database: Database, world: World, settings: dict[str, str]) -> None:
+    def __init__(
+        self, database: Database, world: World, settings: dict[str, str], clock: Clock
+    ) -> None:
         self.database, self.world, self.settings = database, world, settings
+        self.clock = clock
 
     async def numbered(self) -> list[stream.Fact]:
         """Return the facts that have their position."""
@@ -56,7 +62,7 @@ async def house(
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
         world = await World(app.state.database, http).begin()
         settings = {"SNP_DATABASE_URL": database_urls.app, "SNP_KEYS": keys.model_dump_json()}
-        yield House(app.state.database, world, settings)
+        yield House(app.state.database, world, settings, Clock(database_urls.owner))
     await app.state.database.dispose()
 
 
@@ -103,6 +109,35 @@ async def test_a_worker_goes_on_when_its_connections_were_cut(
             pass
         await house.wait_for(answer.json()["id"])
         assert worker.end(signal.SIGTERM) == 0
+
+
+async def test_readiness_tells_of_facts_that_are_numbered_and_handed_to_nobody(
+    house: House,
+) -> None:
+    """As when a room fails at one of them, again and again: everything after it waits."""
+    doctor = await house.world.doctor()
+    for consumer in ("able", "failing"):
+        await stream.consume(house.database, consumer, _nothing)
+    await doctor.publish(soon(2))
+    await stream.give_positions(house.database)
+    with pytest.raises(RuntimeError):
+        await stream.consume(house.database, "failing", _fail)
+    await house.clock.shift(timedelta(minutes=2))
+    await stream.give_positions(house.database)  # a worker is there
+    assert re.fullmatch("oldest fact not handed on: 1[2-9][0-9] s", await house.stands())
+    for consumer in ("able", "failing"):
+        while await stream.consume(house.database, consumer, _nothing):
+            pass
+    assert await house.stands() == "oldest fact not handed on: 0 s"
+    await house.clock.shift(timedelta(0))
+
+
+async def _nothing(_: UnitOfWork, __: list[stream.Fact]) -> None:
+    pass
+
+
+async def _fail(_: UnitOfWork, __: list[stream.Fact]) -> None:
+    raise RuntimeError
 
 
 _NEW = "INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('x', 'y') RETURNING id"
