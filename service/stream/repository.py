@@ -60,7 +60,9 @@ _FACTS = (
     .limit(bind("limit", Integer))
 )
 _THESE = _FACT.where(_e.id == func.any(uuids("ids")))
-_BETWEEN = select(func.min(_e.position).label("first"), func.max(_e.position).label("last")).where(
+# Not the plain column: the least of it would be sought among all positions, from the first fact on.
+_position = _e.position + 0
+_BETWEEN = select(func.min(_position).label("first"), func.max(_position).label("last")).where(
     _e.occurred_at >= bind("since", Instant), _e.occurred_at < bind("until", Instant)
 )
 

@@ -1,8 +1,10 @@
 """Every fact gets its position once, in the order of transactions, however they overlap."""
 
 import asyncio
+import json
 import random
 from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
 from uuid import UUID
@@ -10,6 +12,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 import pytest_asyncio
+from sqlalchemy.dialects import postgresql
 
 from service import stream
 from service.identity import OPERATOR
@@ -180,3 +183,36 @@ async def test_who_missed_what_was_deleted_begins_anew(
     whole = [start.complete for start in begun]
     assert whole == [False, False, False, True, True, True, False]  # 6: of another database
     assert {start.place for start in begun if not start.complete} == {Place(5)}
+
+
+_OF_A_YEAR = """
+INSERT INTO events (id, xid, position, type, subject_id, occurred_at, data)
+SELECT gen_random_uuid(), n::text::xid8, n, 'slot.amended', gen_random_uuid(),
+       timestamptz '2026-01-01' + n * interval '15 minutes', '{}'
+FROM generate_series(1, 30000) AS n
+"""
+
+
+async def test_a_range_of_time_is_found_without_reading_all_that_came_before(
+    database_urls: DatabaseUrls,
+) -> None:
+    owner = await asyncpg.connect(database_urls.owner)
+    await owner.execute(_OF_A_YEAR)
+    await owner.execute("VACUUM (ANALYZE) events")
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+    asked = repository._BETWEEN.params({"since": since, "until": since + timedelta(days=7)})
+    text = str(asked.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True}))
+    rows = await owner.fetch(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}")
+    await owner.close()
+    read = sum(map(_rows_read, json.loads(rows[0][0])))
+    assert 0 < read < 10_000
+
+
+def _rows_read(node: Any) -> int:
+    """Count the rows of events that a plan looked at."""
+    own = 0
+    if node.get("Relation Name") == "events":
+        removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+        own = int(node["Actual Rows"]) + sum(int(node.get(name, 0)) for name in removed)
+    below = [node["Plan"]] if "Plan" in node else node.get("Plans", [])
+    return own + sum(map(_rows_read, below))
