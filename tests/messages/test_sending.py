@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import pytest
 from pydantic import SecretStr
 
 from service import messages
 from service.kernel.ids import new_id
+from service.messages import clients
+from service.messages.domain import LEASE
 from tests.demo.processes import snp
 from tests.messages.conftest import House, booked, doctor
 from tests.messages.post import body
@@ -57,6 +60,19 @@ async def test_a_server_that_is_away_for_two_days_makes_a_dead_letter(house: Hou
     await house.work()
     assert (await _states(house, booking))["booked"] == ("sent", None)
     assert len(house.mail.to(who.email)) == 1
+
+
+async def test_a_server_that_answers_too_slowly_is_given_up_before_another_worker_tries(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert timedelta(seconds=2 * clients._LONGEST_SECONDS + clients._SECONDS) < LEASE
+    world = await house.world()
+    who, regulator = await doctor(world), await world.regulator()
+    monkeypatch.setattr(clients, "_LONGEST_SECONDS", 0.5)
+    house.mail.thinks = 3.0
+    booking = await booked(regulator, who)
+    await house.work()
+    assert (await _states(house, booking))["booked"] == ("failed", "timeout")
 
 
 async def test_an_address_that_is_refused_for_good_is_not_tried_again(house: House) -> None:
