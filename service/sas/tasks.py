@@ -26,8 +26,8 @@ async def tell(context: procrastinate.JobContext) -> None:
         async with sender(settings) as send:
             await appointments.tell(worker.database, send, settings.sas_system, seconds=_SECONDS)
     except OSError as unreadable:  # the files of our certificate
-        log.error("sas.not_told", error=type(unreadable).__name__)
-        await appointments.leave(worker.database)
+        if await appointments.leave(worker.database):
+            log.error("sas.not_told", error=type(unreadable).__name__)
 
 
 @blueprint.periodic(cron="23 * * * *")

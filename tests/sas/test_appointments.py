@@ -12,7 +12,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, text
 
 from service import sas, stream
 from service.identity import IDNPS, SAS, Role, closed_accounts, forget
@@ -540,6 +540,9 @@ async def test_a_certificate_that_cannot_be_read_is_told_in_the_log_now_and_then
     booking = await centre.book()
     async with working(centre.settings.model_copy(update=changes), centre.database):
         await _postponed(centre, booking)
+        async with centre.database.unit_of_work() as uow:
+            assert await sas.retry(uow) == 0  # a job more, with nothing to tell
+        await _until(centre, "NOT EXISTS (SELECT FROM procrastinate_jobs WHERE queue_name = 'sas')")
     assert centre.standin.asked == []
     assert capsys.readouterr().err.count("sas.not_told") == 1
     row = await _row(centre, booking)
@@ -548,13 +551,20 @@ async def test_a_certificate_that_cannot_be_read_is_told_in_the_log_now_and_then
 
 async def _postponed(centre: Centre, booking: Body) -> None:
     """Wait until a worker has seen that SAS cannot be told, and tries no more for a while."""
+    await _until(
+        centre,
+        "EXISTS (SELECT FROM sas_appointments"
+        f" WHERE booking_id = '{booking['id']}' AND next_attempt_at > snp_now())",
+    )
+
+
+async def _until(centre: Centre, condition: str) -> None:
     async with asyncio.timeout(60):
         while True:
             async with centre.database.unit_of_work() as uow:
-                now, row = await uow.now(), await _row(centre, booking)
-            if row is not None and row.next_attempt_at > now:
-                return
-            await asyncio.sleep(0.05)
+                if (await uow.execute(text(f"SELECT {condition}"))).scalar_one():
+                    return
+            await asyncio.sleep(0.02)
 
 
 def test_what_is_set_up_by_half_is_refused() -> None:

@@ -193,9 +193,9 @@ async def failed(
     )
 
 
-async def postpone(uow: UnitOfWork, seconds: float) -> None:
-    """Let everything that is due wait for so long."""
-    await uow.execute(_POSTPONE, {"wait": seconds})
+async def postpone(uow: UnitOfWork, seconds: float) -> bool:
+    """Let everything that is due wait for so long; tell whether something is."""
+    return (await uow.execute(_POSTPONE, {"wait": seconds})).rowcount > 0
 
 
 _RETRY = (

@@ -113,10 +113,10 @@ async def _leave(uow: UnitOfWork, due: repository.Due, attempt: Attempt) -> None
     await repository.postpone(uow, wait)
 
 
-async def leave(database: Database) -> None:
-    """Let what is due wait for a minute: nobody could tell it just now."""
+async def leave(database: Database) -> bool:
+    """Let what is due wait for a minute: nobody could tell it just now. Tells whether some is."""
     async with database.unit_of_work() as uow:
-        await repository.postpone(uow, _UNABLE_SECONDS)
+        return await repository.postpone(uow, _UNABLE_SECONDS)
 
 
 async def _tell(send: domain.Send, due: repository.Due, system: str) -> Attempt:
