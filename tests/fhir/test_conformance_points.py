@@ -229,10 +229,11 @@ async def test_ig_only_free_slots_are_told(world: World, scene: Scene) -> None:
 async def test_ig_a_point_without_a_free_slot_is_not_in_the_answer(
     world: World, scene: Scene
 ) -> None:
-    (doctor, siret), (other, others) = await sos(world), await sos(world)
+    (doctor, siret), (other, others), (third, thirds) = [await sos(world) for _ in range(3)]
     await booked(await world.regulator(), await doctor.publish())
     await other.publish()
-    bundle = await found(await _searcher(world, scene), asked([siret, others]))
+    await third.publish(visibility=["PRO"])
+    bundle = await found(await _searcher(world, scene), asked([siret, others, thirds]))
     assert [one["id"] for one in of_type(bundle, "Schedule")] == [str(other.location_id)]
     assert [one["id"] for one in of_type(bundle, "Organization")] == [str(other.organization_id)]
 
@@ -674,15 +675,24 @@ async def test_ig_what_is_not_shown_cannot_be_read(
         await refused(caller, f"/fhir/{one}", 404)
 
 
-async def test_ig_only_points_can_be_read_as_places(world: World, scene: Scene) -> None:
-    doctor = await world.doctor()
+@pytest.mark.parametrize("unlike", [{"type": "practice"}, {"siret": None}])
+async def test_ig_only_places_of_sos_with_a_siret_can_be_read(
+    world: World, scene: Scene, unlike: dict[str, str | None]
+) -> None:
+    doctor, _ = await sos(world)
     await doctor.publish()
     caller = await _searcher(world, scene)
-    for one in (
+    of_point = (
         f"Schedule/{doctor.location_id}",
         f"Location/{doctor.location_id}",
         f"Organization/{doctor.organization_id}",
-    ):
+    )
+    for one in of_point:
+        assert (await send(caller, f"/fhir/{one}")).status_code == 200
+    async with world.database.unit_of_work() as uow:
+        theirs = organizations.c.id == doctor.organization_id
+        await uow.execute(update(organizations).where(theirs).values(unlike))
+    for one in of_point:
         await refused(caller, f"/fhir/{one}", 404)
 
 
