@@ -13,7 +13,8 @@ from service.kernel.settings import Settings
 from service.messages import reference
 from service.stream import Fact
 
-# What happened longer ago is told to nobody: after a long standstill it is no news.
+# What happened longer ago is told to nobody: after a long standstill it is no news. Of who is still
+# to come, people are reminded all the same.
 NEWS = timedelta(days=1)
 # A worker that has not finished by then is dead: another one sends the message again.
 LEASE = timedelta(minutes=2)
@@ -83,6 +84,7 @@ WISHES: Mapping[Kind, str] = {
 }
 # The appointment may be over when these arrive.
 _AFTERWARDS = frozenset({Kind.REPORT_DUE, Kind.RECEIVED})
+_FOR_LATER = frozenset({Kind.REMINDER, Kind.REPORT_DUE})
 _NOT_HERE_ANY_MORE = frozenset({Kind.CANCELLED, Kind.CALLED_OFF})
 
 
@@ -124,9 +126,16 @@ class Draft:
 
 
 def is_told(fact: Fact, now: datetime) -> bool:
-    """Tell whether messages follow from a fact at all."""
-    given_back = fact.type == "slot.withdrawn" and fact.data.get("reason") == "given_back"
-    return now - fact.occurred_at < NEWS and (fact.room == "booking" or given_back)
+    """Tell whether messages follow from a fact at all: it is news, or somebody is still to come."""
+    if now - fact.occurred_at < NEWS:
+        given_back = fact.type == "slot.withdrawn" and fact.data.get("reason") == "given_back"
+        return fact.room == "booking" or given_back
+    return fact.room == "booking" and datetime.fromisoformat(fact.data["starts_at"]) > now
+
+
+def is_in_time(draft: Draft, fact: Fact, now: datetime) -> bool:
+    """Tell whether a message is not too late: it tells news, or is for later anyway."""
+    return now - fact.occurred_at < NEWS or draft.kind in _FOR_LATER
 
 
 def is_received(fact: Fact) -> bool:

@@ -32,6 +32,7 @@ from service.messages.domain import (
     check_contact,
     drafts,
     due,
+    is_in_time,
     is_received,
     is_told,
     wait,
@@ -51,7 +52,7 @@ DEFECT = "defect"
 async def consume(uow: UnitOfWork, facts: Sequence[Fact]) -> None:
     """Write the messages that facts give rise to, and a job for each. Repeated, it adds nothing.
 
-    Older than a day, facts are told to nobody.
+    Facts older than a day are told to nobody; people are reminded all the same.
     """
     now = await uow.now()
     told = [fact for fact in facts if is_told(fact, now)]
@@ -65,7 +66,8 @@ async def consume(uow: UnitOfWork, facts: Sequence[Fact]) -> None:
             if file_id is not None and is_received(fact)
             else None
         )
-        wanted += drafts(fact, inform, to_regular_doctor=rpps is not None)
+        found = drafts(fact, inform, to_regular_doctor=rpps is not None)
+        wanted += (draft for draft in found if is_in_time(draft, fact, now))
     ids = [draft.practitioner_id for draft in wanted if draft.practitioner_id]
     contacts = await repository.contacts(uow, ids) if ids else {}
     kept = [

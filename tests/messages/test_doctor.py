@@ -121,7 +121,8 @@ async def test_what_happened_long_ago_is_told_to_nobody(house: House) -> None:
     await house.shift(timedelta(hours=25))
     later = await booked(regulator, who, soon(95))
     await house.work()
-    assert await house.rows(booking) == []
+    # News to nobody; whether the patient came will be asked.
+    assert await house.rows(booking) == [("report_due", "queued", None)]
     assert len(house.mail.to(who.email)) == 1
     assert [kind for kind, _, _ in await house.rows(later)] == ["booked", "report_due"]
 

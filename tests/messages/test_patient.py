@@ -137,6 +137,23 @@ async def test_a_reminder_comes_a_day_before_once(house: House) -> None:
     assert [s.partition(" : ")[0] for s in house.mail.subjects(person["email"])] == ["Rappel"]
 
 
+async def test_after_a_long_standstill_what_is_no_news_is_not_told_and_who_comes_is_reminded(
+    house: House,
+) -> None:
+    world = await house.world()
+    who, regulator, person = await doctor(world), await world.regulator(), somebody()
+    booking = await booked(regulator, who, soon(50), patient_file=person, inform_patient=BOTH)
+    past = await booked(regulator, who, soon(20), inform_patient=BOTH)
+    await house.shift(timedelta(hours=25))
+    await house.work()
+    assert {kind for kind, _, _ in await house.rows(booking)} == {"reminder", "report_due"}
+    assert await house.rows(past) == []
+    await house.shift(timedelta(hours=27))
+    await house.work()
+    assert [s.partition(" : ")[0] for s in house.mail.subjects(person["email"])] == ["Rappel"]
+    assert house.mail.to(who.email) == []
+
+
 async def test_who_is_moved_away_and_back_is_reminded_once(house: House) -> None:
     """And the doctor is asked once whether they came."""
     world = await house.world()
