@@ -138,6 +138,7 @@ _upkeep = procrastinate.Blueprint()
 async def rescue(context: procrastinate.JobContext, timestamp: int) -> None:  # noqa: ARG001  the library gives it
     """Give the jobs of workers that died to others."""
     manager = context.app.job_manager
+    await jobs.let_go(context.app)
     for job in await manager.get_stalled_jobs(seconds_since_heartbeat=_STALLED_SECONDS):
         log.warning("worker.job_rescued", job=job.id, task=job.task_name)
         try:

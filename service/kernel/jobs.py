@@ -7,7 +7,7 @@ library's own connections are psycopg's; ours write jobs in the unit of work's t
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, LiteralString
 
 import orjson
 import procrastinate
@@ -53,6 +53,20 @@ async def defer(uow: UnitOfWork, jobs: Iterable[Job]) -> None:
         await uow.execute(_IN_TURN, {"locks": locks})
     if rows:
         await uow.execute(_DEFER, {"jobs": orjson.dumps(rows).decode()})
+
+
+# No job takes so long: its worker could not keep that it had ended, and lives on.
+_LET_GO: LiteralString = """
+    UPDATE procrastinate_jobs SET worker_id = NULL
+    WHERE status = 'doing' AND worker_id IS NOT NULL AND NOT EXISTS (
+        SELECT FROM procrastinate_events AS event
+        WHERE event.job_id = procrastinate_jobs.id AND event.type = 'started'
+          AND event.at > now() - interval '30 minutes')"""
+
+
+async def let_go(app: procrastinate.App) -> None:
+    """Take jobs that have been under way for ever from their workers: they are stalled then."""
+    await app.job_manager.connector.execute_query_async(_LET_GO)
 
 
 def connector(url: str, *, prepared: bool) -> procrastinate.PsycopgConnector:

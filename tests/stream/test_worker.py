@@ -143,6 +143,28 @@ async def _fail(_: UnitOfWork, __: list[stream.Fact]) -> None:
 _NEW = "INSERT INTO procrastinate_jobs (queue_name, task_name) VALUES ('x', 'y') RETURNING id"
 
 
+async def test_a_job_whose_end_a_living_worker_could_not_keep_is_rescued(
+    database_urls: DatabaseUrls, make_settings: Callable[..., Settings]
+) -> None:
+    """As when a lock or the disk took too long just then: whoever has its lock waits behind it."""
+    superuser = await asyncpg.connect(database_urls.superuser)
+    forgotten, under_way = [await superuser.fetchval(_NEW) for _ in range(2)]
+    alive = await superuser.fetchval(
+        "INSERT INTO procrastinate_workers DEFAULT VALUES RETURNING id"
+    )
+    await superuser.execute("UPDATE procrastinate_jobs SET status = 'doing', worker_id = $1", alive)
+    await superuser.execute(
+        "UPDATE procrastinate_events SET at = at - interval '31 minutes' WHERE job_id = $1",
+        forgotten,
+    )
+    async with application(make_settings(database_urls.app)).open_async() as app:
+        context: Any = SimpleNamespace(app=app)
+        await app.tasks["worker:rescue"].func(context, timestamp=0)
+    states = dict(await superuser.fetch("SELECT id, status::text FROM procrastinate_jobs"))
+    await superuser.close()
+    assert states == {forgotten: "todo", under_way: "doing"}
+
+
 async def test_jobs_that_failed_are_not_kept_for_ever(
     database_urls: DatabaseUrls, make_settings: Callable[..., Settings]
 ) -> None:
