@@ -442,3 +442,8 @@ def test_an_unknown_call_may_have_happened_or_not() -> None:
     story.book("perhaps", "other", status=503, retry_after="2", answer={})
     story.call("book", DESK, {"slot_id": "other", "case_id": "c"}, status=503, retry_after="2")
     assert story.violations() == []
+
+
+def test_tests_of_a_group_stay_together(request: pytest.FixtureRequest) -> None:
+    alone = not hasattr(request.config, "workerinput")
+    assert alone or request.node.nodeid.endswith("@history")

@@ -160,9 +160,9 @@ async def test_a_job_whose_end_a_living_worker_could_not_keep_is_rescued(
     async with application(make_settings(database_urls.app)).open_async() as app:
         context: Any = SimpleNamespace(app=app)
         await app.tasks["worker:rescue"].func(context, timestamp=0)
-    states = dict(await superuser.fetch("SELECT id, status::text FROM procrastinate_jobs"))
+    jobs = await superuser.fetch("SELECT id, status::text FROM procrastinate_jobs")
     await superuser.close()
-    assert states == {forgotten: "todo", under_way: "doing"}
+    assert {job["id"]: job["status"] for job in jobs} == {forgotten: "todo", under_way: "doing"}
 
 
 async def test_jobs_that_failed_are_not_kept_for_ever(
