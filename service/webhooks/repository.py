@@ -271,7 +271,12 @@ async def mark_deleted(uow: UnitOfWork, endpoint_id: UUID) -> None:
 
 _DISABLE = (
     update(webhook_endpoints)
-    .where(_e.id == bind("endpoint", Uuid), _e.enabled, _e.deleted_at.is_(None))
+    .where(
+        _e.id == bind("endpoint", Uuid),
+        _e.version == bind("known_version", Integer),
+        _e.enabled,
+        _e.deleted_at.is_(None),
+    )
     .values(
         enabled=text("false"),
         disabled_reason=bind("why", Text),
@@ -282,9 +287,10 @@ _DISABLE = (
 )
 
 
-async def disable(uow: UnitOfWork, endpoint_id: UUID, why: DisabledReason) -> bool:
-    """Disable an endpoint; tell whether it was not already."""
-    found = await uow.execute(_DISABLE, {"endpoint": endpoint_id, "why": why})
+async def disable(uow: UnitOfWork, endpoint: Endpoint, why: DisabledReason) -> bool:
+    """Disable an endpoint as it is known; tell whether it was not already, or changed meanwhile."""
+    values = {"endpoint": endpoint.id, "known_version": endpoint.version, "why": why}
+    found = await uow.execute(_DISABLE, values)
     return found.first() is not None
 
 
@@ -334,7 +340,7 @@ async def rotate(
 _HOPELESS = text("webhook_endpoints.failing_since < snp_now() - interval '3 days' AS hopeless")
 _MARK = (
     update(webhook_endpoints)
-    .where(_e.id == bind("endpoint", Uuid))
+    .where(_e.id == bind("endpoint", Uuid), _e.version == bind("known_version", Integer))
     .values(
         failing_since=case(
             (flag("arrived"), null()),
@@ -348,11 +354,15 @@ _MARK = (
 
 
 async def mark(
-    uow: UnitOfWork, endpoint_id: UUID, *, arrived: bool, missed: bool, rest: float | None
+    uow: UnitOfWork, endpoint: Endpoint, *, arrived: bool, missed: bool, rest: float | None
 ) -> bool:
-    """Keep how an endpoint does: `arrived` is the newest; tell whether nothing does for long."""
-    values = {"endpoint": endpoint_id, "arrived": arrived, "missed": missed, "rest": rest}
-    return bool((await uow.execute(_MARK, values)).scalar_one())
+    """Keep how an endpoint does: `arrived` is the newest; tell whether nothing does for long.
+
+    What was tried at one that was changed meanwhile says nothing of it.
+    """
+    known = {"endpoint": endpoint.id, "known_version": endpoint.version}
+    values = {**known, "arrived": arrived, "missed": missed, "rest": rest}
+    return bool((await uow.execute(_MARK, values)).scalar())
 
 
 # --- deliveries -----------------------------------------------------------------------------------

@@ -299,7 +299,7 @@ def _deliveries(
 
 async def _disable(uow: UnitOfWork, endpoint: Endpoint, why: DisabledReason) -> None:
     """Disable an endpoint, and tell who keeps it by an event."""
-    if await repository.disable(uow, endpoint.id, why):
+    if await repository.disable(uow, endpoint, why):
         await _record(uow, OPERATOR, "webhook_endpoint.disabled", endpoint, reason=why)
         log.warning("webhook.endpoint_disabled", endpoint=str(endpoint.id), reason=why)
 
@@ -498,7 +498,7 @@ async def _keep(
         await repository.release(uow, [(one.endpoint_id, one.subject_id) for one in attempts])
         hopeless = await repository.mark(
             uow,
-            endpoint.id,
+            endpoint,
             arrived=arrived,
             missed=bool(answers),
             rest=rest(answers, failing),
@@ -512,7 +512,9 @@ async def _keep(
 async def let_rest(database: Database, endpoint_id: UUID, seconds: float) -> None:
     """Send an endpoint nothing for a while."""
     async with database.unit_of_work() as uow:
-        await repository.mark(uow, endpoint_id, arrived=False, missed=False, rest=seconds)
+        endpoint = await repository.find(uow, endpoint_id)
+        if endpoint is not None:
+            await repository.mark(uow, endpoint, arrived=False, missed=False, rest=seconds)
 
 
 def _outcomes(

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from service import stream
-from service.kernel.sending import SCHEDULE
+from service.kernel.sending import SCHEDULE, Attempt, DeliveryFailure
 from service.webhooks import usecases
 from tests.support import problem
 from tests.webhooks.conftest import Broker
@@ -79,6 +79,26 @@ async def test_who_is_gone_is_told_nothing_more(idle: Broker) -> None:
         assert (
             problem(await doctor.post(path), 409, "webhook-endpoint-disabled")["reason"] == "gone"
         )
+
+
+async def test_what_an_old_address_answers_is_not_held_against_the_new_one(idle: Broker) -> None:
+    """Its owner moves it just while the old address says that it is gone."""
+    world = await idle.world()
+    doctor, pharmacist = await world.doctor(), await world.pharmacist()
+    endpoint = await subscribed(doctor, "http://127.0.0.1:1/old", events=BOOKED)
+    [slot] = await slots_of(doctor, 1)
+    await booked(pharmacist, slot)
+    await fan(idle.database)
+
+    async def move(*_: object) -> Attempt:
+        path = f"/v1/webhook-endpoints/{endpoint['id']}"
+        answer = await doctor.patch(path, {"url": "http://127.0.0.1:1/new"}, if_match="*")
+        assert answer.status_code == 200, answer.text
+        return Attempt(410, DeliveryFailure.STATUS)
+
+    await usecases.drain(idle.database, move, UUID(endpoint["id"]), seconds=0.01, a_second=1000)
+    now = await read(doctor, endpoint)
+    assert (now["enabled"], now["failing_since"]) == (True, None)
 
 
 async def test_who_asks_to_wait_is_left_alone_so_long(idle: Broker) -> None:
