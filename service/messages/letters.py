@@ -14,6 +14,8 @@ from service.messages.domain import About, Channel, Kind, Letter, Recipient, sai
 
 _ASK_FOR_REPORT = frozenset({Kind.BOOKED, Kind.RESCHEDULED, Kind.REPORT_DUE})
 _LEFT = frozenset({Kind.CALLED_OFF})
+# Country codes that share one plan of numbers: France, and overseas.
+_DIALLED_WITH_ZERO = frozenset({33, 262, 590, 594, 596})
 _templates = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=select_autoescape(["html"]),
@@ -93,12 +95,14 @@ def _sms(about: About) -> str:
 
 
 def spoken(phone: str) -> str:
-    """Return a number as it is dialled in France: `02 54 00 00 00`."""
+    """Return a number as it is dialled in France: `02 54 00 00 00`, `+32 2 234 56 78`."""
     try:
         number = phonenumbers.parse(phone, "FR")
     except phonenumbers.NumberParseException:
         return phone
-    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.NATIONAL)
+    form = phonenumbers.PhoneNumberFormat
+    here = number.country_code in _DIALLED_WITH_ZERO
+    return phonenumbers.format_number(number, form.NATIONAL if here else form.INTERNATIONAL)
 
 
 def page(name: str, **told: object) -> str:

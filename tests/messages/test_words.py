@@ -130,7 +130,12 @@ def test_attempts_are_a_minute_then_at_most_an_hour_apart() -> None:
 
 @pytest.mark.parametrize(
     ("number", "text"),
-    [("+33254001122", "02 54 00 11 22"), ("+262262901234", "0262 90 12 34"), ("15", "15")],
+    [
+        ("+33254001122", "02 54 00 11 22"),
+        ("+262262901234", "0262 90 12 34"),
+        ("+3222345678", "+32 2 234 56 78"),
+        ("15", "15"),
+    ],
 )
 def test_numbers_are_said_as_they_are_dialled(number: str, text: str) -> None:
     assert spoken(number) == text
