@@ -27,6 +27,8 @@ from tests.identity.proofs import PROXY, Proofs, proofs
 from tests.support import World, code_of
 from tests.wire import Answer, Wire
 
+pytestmark = pytest.mark.xdist_group("matrix")
+
 T = TypeVar("T")
 _AT_ONCE = 8
 

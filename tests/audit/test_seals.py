@@ -24,6 +24,8 @@ from tests.conftest import DatabaseUrls, Server
 from tests.demo.processes import Snp
 from tests.kernel.serving import serving
 
+pytestmark = pytest.mark.xdist_group("seals")
+
 MakeSettings = Callable[..., Settings]
 SOURCES = ("events", "access_log")
 

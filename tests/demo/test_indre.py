@@ -26,6 +26,8 @@ from service.kernel.settings import Settings
 from service.schema import metadata
 from tests.conftest import DatabaseUrls
 
+pytestmark = pytest.mark.xdist_group("indre")
+
 CATEGORY = {
     "medical_advice": "medical_advice",
     "slot_orientation": "slot_orientation",

@@ -27,7 +27,7 @@ _LONG = REQUESTS >= 10_000
 _AT_ONCE = 8
 _READ_AT_ONCE = 4096
 
-pytestmark = pytest.mark.timeout(120 + REQUESTS // 20)
+pytestmark = [pytest.mark.xdist_group("fuzz"), pytest.mark.timeout(120 + REQUESTS // 20)]
 
 
 def _wrong(request: bytes, answer: Answer) -> str | None:
