@@ -197,7 +197,7 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("content", WRONG)
+@pytest.mark.parametrize("content", WRONG, ids=map(str, range(len(WRONG))))
 def test_unusable_keys_are_refused_with_one_sentence_without_the_keys(
     tmp_path: Path, content: str
 ) -> None:
