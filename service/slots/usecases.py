@@ -240,7 +240,7 @@ async def _write(
         else:
             slot_id = before.id
             await _amend(uow, before, draft, place)
-            told["slot.amended"].append(_fact(slot_id, draft, place, now, _audience(before)))
+            told["slot.amended"].append(_fact(slot_id, draft, place, now, before))
         ids.append(slot_id)
     if new:
         await repository.insert_slots(uow, new)
@@ -281,8 +281,10 @@ def _values(draft: SlotDraft, place: Place, now: datetime) -> dict[str, Any]:
 
 
 def _fact(
-    slot_id: UUID, draft: SlotDraft, place: Place, now: datetime, before: Audience | None = None
+    slot_id: UUID, draft: SlotDraft, place: Place, now: datetime, before: Any = None
 ) -> dict[str, Any]:
+    """Return what is told of a slot; `before` is its row until now."""
+    moved = before is not None and before.territory != place.territory
     return {
         "subject_id": slot_id,
         "territory": place.territory,
@@ -292,8 +294,10 @@ def _fact(
             "organization_id": str(place.organization_id),
             "starts_at": draft.starts_at.isoformat(),
             "ends_at": draft.ends_at.isoformat(),
+            # Who saw it there is told that it is gone.
+            **({"from_territory": before.territory} if moved else {}),
         },
-        "audience_before": before and before.as_json(),
+        "audience_before": None if before is None else _audience(before).as_json(),
         "audience_after": draft.audience_at(now).as_json(),
     }
 
@@ -453,7 +457,7 @@ async def amend(
         await _refuse_overlaps(uow, [draft], [slot_id])
     await _amend(uow, row, draft, place)
     await events.record_all(
-        uow, actor.origin, "slot.amended", [_fact(slot_id, draft, place, row.now, _audience(row))]
+        uow, actor.origin, "slot.amended", [_fact(slot_id, draft, place, row.now, row)]
     )
     return (await own(uow, actor, [slot_id]))[0]
 
@@ -650,7 +654,7 @@ async def fill_up(uow: UnitOfWork, origin: Origin, rows: Sequence[Any]) -> list[
         draft = _merged(row, {"capacity": capacity, "overbooking": row.booked - capacity})
         await repository.amend(uow, row.id, _values(draft, _placed(row), row.now), holds_kept={})
         await repository.end_holds(uow, row.id)
-        facts.append(_fact(row.id, draft, _placed(row), row.now, _audience(row)))
+        facts.append(_fact(row.id, draft, _placed(row), row.now, row))
     if facts:
         await events.record_all(uow, origin, "slot.amended", facts)
     return [row.id for row in booked]
@@ -718,8 +722,7 @@ async def amend_free(
         if row.held:
             await _amend(uow, row, draft, place if moved else _placed(row))
     facts = [
-        _fact(row.id, draft, place, row.now, _audience(row))
-        for row, draft in zip(rows, drafts, strict=True)
+        _fact(row.id, draft, place, row.now, row) for row, draft in zip(rows, drafts, strict=True)
     ]
     await events.record_all(uow, origin, "slot.amended", facts)
 

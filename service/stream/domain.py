@@ -275,9 +275,10 @@ def views(fact: Fact, slots: Mapping[UUID, Standing], listener: Listener) -> Ite
 def _of_slot(fact: Fact, listener: Listener) -> Iterator[View]:
     """A slot is published, amended, widened, taken back: who loses sight of it, hears no why."""
     own = listener.owns(_id(fact, "practitioner_id"), _id(fact, "organization_id"))
+    before = fact.data.get("from_territory", fact.territory)
     if own or listener.admitted(fact.territory, fact.audience_after):
         yield View(fact, fact.type, fact.subject_id, fact.data)
-    elif listener.admitted(fact.territory, fact.audience_before):
+    elif listener.admitted(before, fact.audience_before):
         yield View(fact, Shown.SLOT_WITHDRAWN, fact.subject_id, {"slot_id": str(fact.subject_id)})
 
 

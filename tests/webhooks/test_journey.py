@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import insert
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from service.directory.tables import practitioner_locations
 from service.identity import OPERATOR, Role, list_grants, revoke_client, revoke_grant
 from tests.support import problem, soon
 from tests.webhooks.conftest import Broker
@@ -176,6 +178,30 @@ async def test_what_was_theirs_when_it_happened_and_is_not_any_more_is_not_sent(
         [delivery] = await deliveries(pharmacist, endpoint)
     assert (delivery["state"], delivery["last_failure"]) == ("abandoned", "out-of-scope")
     assert receiver.received == []
+
+
+async def test_a_slot_that_moves_to_another_territory_is_told_in_both(idle: Broker) -> None:
+    here, there = await idle.world(), await idle.world()
+    doctor, ours, theirs = await here.doctor(), await here.pharmacist(), await there.pharmacist()
+    place = await there.location(await there.organization("practice"))
+    works = {"practitioner_id": doctor.practitioner_id, "location_id": place}
+    async with idle.database.unit_of_work() as uow:
+        await uow.execute(insert(practitioner_locations), works)
+    endpoints = [await subscribed(one, "http://127.0.0.1:1/") for one in (ours, theirs)]
+    [slot] = await slots_of(doctor, 1)
+    moved_there = await doctor.patch(
+        f"/v1/slots/{slot['id']}", {"location_id": str(place)}, if_match=1
+    )
+    assert moved_there.status_code == 200, moved_there.text
+    await fan(idle.database)
+    told = [
+        [(one["type"], one["subject_id"]) for one in await deliveries(caller, endpoint)]
+        for caller, endpoint in zip((ours, theirs), endpoints, strict=True)
+    ]
+    assert told == [
+        [("slot.withdrawn", slot["id"]), ("slot.published", slot["id"])],
+        [("slot.amended", slot["id"])],
+    ]
 
 
 async def test_the_secret_is_shown_once_and_rotated_with_both_signing(broker: Broker) -> None:

@@ -194,7 +194,7 @@ def _ears(listener: Listener | None) -> Iterator[str]:
 
 def _concerned(fact: Fact, slots: Mapping[UUID, Standing]) -> Iterator[object]:
     here = [slots[slot_id] for slot_id in fact.slot_ids & slots.keys()]
-    yield from (fact.territory, fact.organization_id)
+    yield from (fact.territory, fact.data.get("from_territory"), fact.organization_id)
     yield from (
         v for n, v in fact.data.items() if n.endswith(("practitioner_id", "organization_id"))
     )
