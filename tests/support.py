@@ -5,6 +5,7 @@ in any order and never clean up after each other.
 """
 
 import itertools
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,8 +13,10 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import httpx
-from sqlalchemy import insert
+from sqlalchemy import ClauseElement, insert
+from sqlalchemy.dialects import postgresql
 
 from service.directory.tables import (
     locations,
@@ -328,3 +331,22 @@ def patient(**members: Any) -> dict[str, Any]:
         "commune": "36044",
         **members,
     }
+
+
+async def rows_read(
+    connection: "asyncpg.Connection[asyncpg.Record]", statement: ClauseElement, table: str
+) -> int:
+    """Run a statement, and count the rows of a table that its plan looked at."""
+    dialect = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+    text = str(statement.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+    told = await connection.fetchval(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {text}")
+    [plan] = json.loads(told)
+    return _looked_at(plan["Plan"], table)
+
+
+def _looked_at(node: dict[str, Any], table: str) -> int:
+    own = 0
+    if node.get("Relation Name") == table:
+        removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+        own = int(node["Actual Rows"]) + sum(int(node.get(name, 0)) for name in removed)
+    return own + sum(_looked_at(below, table) for below in node.get("Plans", []))

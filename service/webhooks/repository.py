@@ -580,9 +580,11 @@ async def missed(
 
 _OLD = _d.created_at < snp_now() - func.make_interval(0, 0, 0, bind("days", Integer))
 _OF_DELETED = _d.endpoint_id.in_(select(_e.id).where(_e.deleted_at.is_not(None)))
-_CLEAR = delete(webhook_deliveries).where(
-    _d.id.in_(select(_d.id).where(or_(_OLD, _OF_DELETED)).limit(bind("limit", Integer)))
+# Each by an index of its own: one question for both would read everything, each hour.
+_CLEARABLE = tuple(
+    select(_d.id).where(which).limit(bind("limit", Integer)) for which in (_OLD, _OF_DELETED)
 )
+_CLEAR = [delete(webhook_deliveries).where(_d.id.in_(clearable)) for clearable in _CLEARABLE]
 _CLEAR_ENDPOINTS = delete(webhook_endpoints).where(
     _e.deleted_at.is_not(None), ~exists(select(1).where(_d.endpoint_id == _e.id))
 )
@@ -590,7 +592,8 @@ _CLEAR_ENDPOINTS = delete(webhook_endpoints).where(
 
 async def clear(uow: UnitOfWork, *, days: int, limit: int) -> int:
     """Delete some deliveries that are old, or of endpoints that are; return how many."""
-    return (await uow.execute(_CLEAR, {"days": days, "limit": limit})).rowcount
+    found = [await uow.execute(one, {"days": days, "limit": limit}) for one in _CLEAR]
+    return sum(result.rowcount for result in found)
 
 
 async def clear_endpoints(uow: UnitOfWork) -> None:

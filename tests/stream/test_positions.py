@@ -1,7 +1,6 @@
 """Every fact gets its position once, in the order of transactions, however they overlap."""
 
 import asyncio
-import json
 import random
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
@@ -12,7 +11,6 @@ from uuid import UUID
 import asyncpg
 import pytest
 import pytest_asyncio
-from sqlalchemy.dialects import postgresql
 
 from service import stream
 from service.identity import OPERATOR
@@ -24,6 +22,7 @@ from service.kernel.settings import Settings
 from service.stream import Fact, repository, usecases
 from service.stream.domain import Place
 from tests.conftest import DatabaseUrls
+from tests.support import rows_read
 
 
 @pytest_asyncio.fixture
@@ -201,21 +200,5 @@ async def test_a_range_of_time_is_found_without_reading_all_that_came_before(
     await owner.execute("VACUUM (ANALYZE) events")
     since = datetime(2026, 11, 1, tzinfo=UTC)
     asked = repository._BETWEEN.params({"since": since, "until": since + timedelta(days=7)})
-    asking = asked.compile(
-        dialect=postgresql.dialect(),  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
-        compile_kwargs={"literal_binds": True},
-    )
-    rows = await owner.fetch(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {asking}")
+    assert 0 < await rows_read(owner, asked, "events") < 10_000
     await owner.close()
-    read = sum(map(_rows_read, json.loads(rows[0][0])))
-    assert 0 < read < 10_000
-
-
-def _rows_read(node: Any) -> int:
-    """Count the rows of events that a plan looked at."""
-    own = 0
-    if node.get("Relation Name") == "events":
-        removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
-        own = int(node["Actual Rows"]) + sum(int(node.get(name, 0)) for name in removed)
-    below = [node["Plan"]] if "Plan" in node else node.get("Plans", [])
-    return own + sum(map(_rows_read, below))

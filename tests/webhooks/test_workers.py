@@ -28,7 +28,7 @@ from service.webhooks.domain import Reach
 from service.worker import working
 from tests.conftest import DatabaseUrls
 from tests.demo.processes import ROOT, environment
-from tests.support import soon
+from tests.support import rows_read, soon
 from tests.webhooks.conftest import Broker
 from tests.webhooks.receivers import HANG, Answer, Received, receiving
 from tests.webhooks.support import (
@@ -225,6 +225,29 @@ async def test_an_endpoint_that_was_deleted_leaves_nothing(idle: Broker) -> None
     async with idle.database.unit_of_work() as uow:
         assert await repository.find(uow, UUID(endpoint["id"])) is None
         assert [one.id for one in await repository.enabled(uow)] == [UUID(kept["id"])]
+
+
+_OF_A_MONTH = """
+INSERT INTO webhook_deliveries
+       (id, endpoint_id, event_id, position, type, subject_id, state, created_at)
+SELECT gen_random_uuid(), $1, gen_random_uuid(), n, 'slot.changed', gen_random_uuid(), 'delivered',
+       snp_now() - interval '29 days' + n * interval '1 minute'
+FROM generate_series(1, 30000) AS n
+"""
+
+
+async def test_what_is_still_listed_is_not_read_each_hour_to_find_what_is_not(
+    idle: Broker, database_urls: DatabaseUrls
+) -> None:
+    doctor = await (await idle.world()).doctor()
+    endpoint = await subscribed(doctor, "http://127.0.0.1:1/")
+    owner = await asyncpg.connect(database_urls.owner)
+    await owner.execute(_OF_A_MONTH, UUID(endpoint["id"]))
+    await owner.execute("VACUUM (ANALYZE) webhook_deliveries")
+    for statement in repository._CLEARABLE:
+        asked = statement.params({"days": 30, "limit": 1000})
+        assert await rows_read(owner, asked, "webhook_deliveries") < 10_000
+    await owner.close()
 
 
 async def test_the_operator_lets_what_was_given_up_be_tried_again(idle: Broker) -> None:
