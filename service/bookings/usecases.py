@@ -354,16 +354,20 @@ async def report(
     detail: str | None,
     sent_to_emergency: bool,
     expected: Expected,
+    keeps_detail: bool = False,
 ) -> Booking:
     """Say what happened, as the doctor's side, from the start on; correct it for 30 days.
 
     The same again, because the first answer was lost, changes nothing and needs no version.
+    `keeps_detail`: what was written before stays, from where nothing can be written.
     Refusals: `booking-not-found`, `precondition-required` and `version-mismatch` on a correction,
     `booking-state`, `too-early`, `correction-too-late`.
     """
     booking, _, doctor = await _lock(uow, actor, booking_id)
     if not doctor:
         raise BookingNotFound
+    if keeps_detail:
+        detail = booking.report_detail
     if booking.says(state, detail, sent_to_emergency=sent_to_emergency):
         return await show(uow, actor, booking_id)  # no event tells of it
     expected.check(booking.version, required=booking.reported_at is not None)

@@ -370,4 +370,5 @@ async def report(
         detail=None,
         sent_to_emergency=answer is Answer.EMERGENCY,
         expected=expected,
+        keeps_detail=True,
     )

@@ -105,6 +105,20 @@ async def test_a_click_too_many_and_a_correction(house: House) -> None:
     assert await _booking(house, booking) == ("noshow", False, 3)
 
 
+async def test_a_click_erases_nothing_that_the_doctor_wrote(house: House) -> None:
+    who, _, booking, link = await _over(house)
+    await who.caller.sign_in()
+    path = f"/v1/bookings/{booking['id']}"
+    wrote = {"state": "fulfilled", "detail": "plaie suturée"}
+    assert (await who.caller.put(f"{path}/report", wrote)).status_code == 200
+    assert "Merci" in (await _press(house, link, "came")).text
+    assert await _booking(house, booking) == ("fulfilled", False, 2)
+    assert "Réponse corrigée" in (await _press(house, link, "emergency", version="2")).text
+    assert await _booking(house, booking) == ("fulfilled", True, 3)
+    report = (await who.caller.get(path)).json()["report"]
+    assert (report["detail"], report["sent_to_emergency"]) == ("plaie suturée", True)
+
+
 async def test_before_the_appointment_it_is_too_early(house: House) -> None:
     _, _, booking, link = await _over(house, hours=29)
     assert "trop tôt" in (await house.http.get(link)).text
