@@ -37,6 +37,7 @@ _STALLED_SECONDS = 30
 _FAILED_HOURS = 7 * 24
 _PATIENCE = 5.0  # after a failure: the database may be away
 _JOBS_AT_ONCE = 50
+_SLOW = frozenset({"messages"})
 
 # Rooms that make something of facts, by the name of their cursor.
 CONSUMERS: Mapping[str, stream.Consume] = {
@@ -109,7 +110,11 @@ def _work(settings: Settings, database: Database, app: procrastinate.App) -> Ite
         yield _repeat(consumer, work, _every(0))
     for name, (seconds, clockwork) in CLOCKWORK.items():
         yield _repeat(name, partial(clockwork, database), _every(seconds))
-    yield _repeat("jobs", partial(_do_jobs, app, Context(database, settings)), _every(0))
+    # A mail server that hangs takes the places of messages, and no others.
+    queues = {task.queue for task in app.tasks.values()}
+    for some in (queues & _SLOW, queues - _SLOW):
+        do = partial(_do_jobs, app, Context(database, settings), sorted(some))
+        yield _repeat("jobs", do, _every(0))
 
 
 def application(settings: Settings) -> procrastinate.App:
@@ -170,9 +175,10 @@ async def working(settings: Settings, database: Database) -> AsyncIterator[None]
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _do_jobs(app: procrastinate.App, context: Context) -> None:
+async def _do_jobs(app: procrastinate.App, context: Context, queues: list[str]) -> None:
     options: dict[str, Any] = {"additional_context": {"worker": context}}
     await app.run_worker_async(
+        queues=queues,
         install_signal_handlers=False,
         concurrency=_JOBS_AT_ONCE,
         shutdown_graceful_timeout=10,

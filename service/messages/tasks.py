@@ -16,7 +16,7 @@ blueprint = procrastinate.Blueprint()
 log = structlog.get_logger()
 
 
-@blueprint.task(name="send", pass_context=True)
+@blueprint.task(name="send", queue="messages", pass_context=True)
 async def send(context: procrastinate.JobContext, message_id: str) -> None:
     """Send one message, if it is still to be sent."""
     worker = context.additional_context["worker"]

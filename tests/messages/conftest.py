@@ -98,7 +98,7 @@ async def house(built: House) -> AsyncIterator[House]:
     yield built
     await built.shift(timedelta(0))
     built.mail.says.clear()
-    built.mail.thinks = 0.0
+    built.mail.awake.set()
     built.texts.status = 200
 
 

@@ -21,14 +21,19 @@ class Sink:
     # What it says to a recipient, and what it does once it has a message.
     says: dict[str, str] = field(default_factory=dict)
     on_message: Callable[[], None] = field(default=lambda: None)
-    # How long it thinks about each command that names somebody, in seconds.
-    thinks: float = 0.0
+    # Asleep, it does not answer who names a recipient; how often it was named one.
+    awake: asyncio.Event = field(default_factory=asyncio.Event)
+    asked: int = 0
+
+    def __post_init__(self) -> None:
+        self.awake.set()
 
     async def handle_RCPT(  # noqa: N802  the library's name
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
         """Take a recipient."""
-        await asyncio.sleep(self.thinks)
+        self.asked += 1
+        await self.awake.wait()
         if answer := self.says.get(address):
             return answer
         envelope.rcpt_tos.append(address)

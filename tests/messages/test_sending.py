@@ -13,10 +13,14 @@ from service import messages
 from service.kernel.ids import new_id
 from service.messages import clients
 from service.messages.domain import LEASE
+from service.worker import working
 from tests.demo.processes import snp
+from tests.kernel.serving import serving
 from tests.messages.conftest import House, booked, doctor
 from tests.messages.post import body
 from tests.support import problem, soon
+from tests.webhooks.receivers import receiving
+from tests.webhooks.support import subscribed
 
 
 async def _states(house: House, booking: dict[str, Any]) -> dict[str, tuple[str, str | None]]:
@@ -69,10 +73,39 @@ async def test_a_server_that_answers_too_slowly_is_given_up_before_another_worke
     world = await house.world()
     who, regulator = await doctor(world), await world.regulator()
     monkeypatch.setattr(clients, "_LONGEST_SECONDS", 0.5)
-    house.mail.thinks = 3.0
+    house.mail.awake.clear()
+    asyncio.get_running_loop().call_later(3, house.mail.awake.set)
     booking = await booked(regulator, who)
     await house.work()
     assert (await _states(house, booking))["booked"] == ("failed", "timeout")
+
+
+async def test_a_server_for_mail_that_hangs_delays_no_webhook(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("service.worker._JOBS_AT_ONCE", 2)
+    monkeypatch.setattr(clients, "_SECONDS", 45.0)
+    world = await house.world()
+    who, regulator = await doctor(world), await world.regulator()
+    settings = house.settings.model_copy(update={"webhook_loopback": True})
+    async with (
+        receiving() as receiver,
+        serving(settings) as (http, _),
+        working(settings, house.database),
+    ):
+        who.caller.http = http
+        asked = house.mail.asked
+        house.mail.awake.clear()
+        for hour in (30, 31, 32):
+            await booked(regulator, who, soon(hour))
+        async with asyncio.timeout(30):
+            while house.mail.asked < asked + 2:  # noqa: ASYNC110  nothing tells
+                await asyncio.sleep(0.02)
+        endpoint = await subscribed(who.caller, receiver.url)
+        await who.caller.post(f"/v1/webhook-endpoints/{endpoint['id']}/test")
+        await receiver.count(1)
+        assert house.mail.to(who.email) == []
+        house.mail.awake.set()
 
 
 async def test_an_address_that_is_refused_for_good_is_not_tried_again(house: House) -> None:
