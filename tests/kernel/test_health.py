@@ -37,7 +37,7 @@ async def test_a_served_database_is_ready(world: World) -> None:
     assert re.fullmatch(r"oldest unsealed trace: \d+ s", checks.pop("audit"))
     assert re.fullmatch(r"oldest due delivery: \d+ s, abandoned: \d+", checks.pop("webhooks"))
     assert checks.pop("messages").startswith("no e-mail: SNP_SMTP_URL is not set; oldest due")
-    assert checks.pop("sas").startswith("SNP_SAS_APPOINTMENTS_URL is not set; oldest due")
+    assert checks.pop("sas").startswith("SNP_SAS_APPOINTMENTS_URL is not set; oldest app")
     assert checks.pop("stream")
     assert checks == {"database": "pass", "schema": "pass", "role": "pass"}
 

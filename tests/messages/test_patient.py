@@ -24,7 +24,7 @@ def somebody(**members: Any) -> dict[str, Any]:
         given_name=f"Quidam {unique.hex}",
         birth_date="1931-07-13",
         email=f"p{unique.hex}@courriel.example",
-        phone=f"+336{unique.int % 10**8:08d}",
+        phone=f"+3361{unique.int % 10**7:07d}",
         **members,
     )
 
