@@ -111,7 +111,7 @@ def publish(doctor: AuthenticatedClient) -> tuple[SlotOut, SlotOut]:
     )
     start = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(
         days=20,
-        minutes=random.randrange(10_000),  # noqa: S311  whenever nobody else tries it
+        minutes=random.randrange(10_000),
     )
 
     def one(starts_at: datetime) -> SlotOut:

@@ -65,7 +65,7 @@ class Broker:
                 if answer.status_code not in {429, 503} or attempt == TRIES - 1:
                     return answer
                 wait = float(answer.headers.get("Retry-After", 1))
-            time.sleep(wait * random.uniform(1, 1.3))  # noqa: S311  not all at once
+            time.sleep(wait * random.uniform(1, 1.3))
         raise AssertionError("unreachable")
 
     def call(self, method: str, path: str, **request: Any) -> Any:

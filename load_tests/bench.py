@@ -207,7 +207,7 @@ def pgbench(stack: Stack, ids: list[str], seconds: int) -> dict[str, float] | No
     for name, text in scripts.items():
         file = stack.folder / f"{name}.sql"
         file.write_text(text + ";\n")
-        done = subprocess.run(  # noqa: S603  a program that we looked up
+        done = subprocess.run(
             [
                 found,
                 "--no-vacuum",
@@ -345,7 +345,7 @@ def _checkout(revision: str) -> Iterator[Path]:
 
 def _git(*arguments: str) -> None:
     order = ["git", *arguments]
-    subprocess.run(order, cwd=ROOT, check=True)  # noqa: S603  orders of our own, to whichever git there is
+    subprocess.run(order, cwd=ROOT, check=True)
 
 
 def main() -> None:

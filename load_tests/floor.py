@@ -148,7 +148,7 @@ async def app(scope: Scope, receive: Any, send: Any) -> None:
 
 
 async def _lifespan(receive: Any, send: Any) -> None:
-    global _pool  # noqa: PLW0603  one process, one pool
+    global _pool  # noqa: PLW0603  the floor is measured without a framework that could hold it
     await receive()
     url = os.environ["SNP_DATABASE_URL"]
     # Its searches need plans for their own values; the role's default is made for the service's.

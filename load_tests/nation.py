@@ -99,7 +99,7 @@ class Filled:
 
 def doctors(wanted: Mapping[str, tuple[Place, ...]], people: int = PEOPLE_A_DOCTOR) -> list[Place]:
     """Return where doctors work: by the inhabitants of territories, then of communes."""
-    random = Random("doctors")  # noqa: S311  nothing here is a secret
+    random = Random("doctors")
     found = []
     for communes in wanted.values():
         sizes = [place.population for place in communes]

@@ -119,7 +119,7 @@ def _say(words: str) -> None:
 def _drive(command: Sequence[str], log: Path) -> bool:
     """Run locust to its end; tell whether it was left to finish. It gets no signal but ours."""
     with log.open("wb") as out:
-        child = subprocess.Popen(  # noqa: S603  our own command
+        child = subprocess.Popen(
             command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=out, start_new_session=True
         )
         try:

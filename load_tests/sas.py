@@ -57,7 +57,7 @@ SEARCHES = (
 
 def requests(search: Search, token: str, codes: Sequence[str], seed: int) -> Iterator[bytes]:
     """Write searches without end, of neighbours in a territory each."""
-    drawn = random.Random(seed)  # noqa: S311  which doctors
+    drawn = random.Random(seed)
     now = datetime.now(UTC)
     window = "".join(
         f"&start={bound}{quote(at.isoformat(timespec='milliseconds'))}"

@@ -115,7 +115,7 @@ def running(
     port = _free_port()
     output = stack.folder / f"{name}-{port}.log"
     with output.open("wb") as out:
-        popen = subprocess.Popen(  # noqa: S603  our own modules
+        popen = subprocess.Popen(
             [sys.executable, "-m", *module, "--port", str(port)],
             cwd=where,
             env=stack.environment(**settings),
@@ -237,8 +237,8 @@ def commit(where: Path = ROOT) -> str:
     """Name the commit that is measured, and whether the checkout differs from it."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(  # noqa: S603  fixed arguments
-            ["git", *arguments],  # noqa: S607  whichever git there is
+        return subprocess.run(
+            ["git", *arguments],
             cwd=where,
             capture_output=True,
             text=True,

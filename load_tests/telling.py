@@ -157,7 +157,7 @@ class Telling:
 
     async def pace(self, rate: float, seconds: float, seed: int) -> int:
         """Book at a rate, whoever answers how fast; return how many."""
-        chance = random.Random(seed)  # noqa: S311  nothing here is a secret
+        chance = random.Random(seed)
         requests = bookings(self._ours.token, self._ids)
         lines: asyncio.Queue[driver.Connection] = asyncio.Queue()
         for _ in range(CONNECTIONS):

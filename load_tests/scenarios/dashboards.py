@@ -49,7 +49,7 @@ class Dashboard(Person):
         Dashboard._dashboards += 1
         options = self.environment.parsed_options
         self._me = clients(self.environment).next("manager", "regulator")
-        self._random = Random(f"{options.seed}/{Dashboard._dashboards}")  # noqa: S311  a draw
+        self._random = Random(f"{options.seed}/{Dashboard._dashboards}")
         self._year, self._pause = options.year, options.pause
 
     def look(self) -> None:

@@ -131,7 +131,7 @@ def schedule(
     `share` shrinks all three sizes for a trial. `territories` are those that somebody can sign in
     for: they share the whole load.
     """
-    random = Random(f"national-day/{seed}")  # noqa: S311  nothing here is a secret
+    random = Random(f"national-day/{seed}")
     size, searches, bookings = (round(share * n) for n in (CALLS, SEARCHES, BOOKINGS))
     wanted = [p for t, found in places().items() if not territories or t in territories
               for p in found]  # fmt: skip
