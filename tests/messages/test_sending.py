@@ -184,19 +184,23 @@ async def test_a_worker_that_dies_after_the_server_took_the_mail_sends_it_again(
     assert len(house.mail.to(who.email)) == 2
 
 
-async def test_a_message_that_cannot_be_written_waits_like_one_that_nobody_took(
-    house: House,
-) -> None:
-    """As with a worker that has not the newest key: its jobs must not pile up each few seconds."""
+async def _confirmed_by_mail(house: House) -> dict[str, Any]:
     world = await house.world()
     who, regulator = await doctor(world), await world.regulator()
-    booking = await booked(
+    return await booked(
         regulator,
         who,
         soon(100),
         patient_file={"age": 40, "email": f"{new_id().hex}@courriel.example"},
         inform_patient={"confirmation": True},
     )
+
+
+async def test_a_message_that_cannot_be_written_waits_like_one_that_nobody_took(
+    house: House,
+) -> None:
+    """As with a worker that has not the newest key: its jobs must not pile up each few seconds."""
+    booking = await _confirmed_by_mail(house)
     file_id = booking["patient_file_id"]
     email = await house.owner.fetchval("SELECT email FROM patient_files WHERE id = $1", file_id)
     damage = "UPDATE patient_files SET email = $2 WHERE id = $1"
@@ -213,15 +217,7 @@ async def test_a_message_that_cannot_be_written_waits_like_one_that_nobody_took(
 async def test_a_message_that_can_never_be_written_is_a_dead_letter_in_the_end(
     house: House,
 ) -> None:
-    world = await house.world()
-    who, regulator = await doctor(world), await world.regulator()
-    booking = await booked(
-        regulator,
-        who,
-        soon(100),
-        patient_file={"age": 40, "email": f"{new_id().hex}@courriel.example"},
-        inform_patient={"confirmation": True},
-    )
+    booking = await _confirmed_by_mail(house)
     await house.owner.execute(
         "UPDATE patient_files SET email = set_byte(email, 1, 99) WHERE id = $1",
         booking["patient_file_id"],
