@@ -69,14 +69,19 @@ class Context:
 
 
 async def _repeat(name: str, work: Callable[[], Awaitable[object]], pause: _Pause) -> None:
-    """Do something again and again; what fails is logged by its kind, and tried later."""
-    while True:
+    """Do something again and again; what fails is logged by its kind, and tried later.
+
+    Cancelled, it ends, even if what it did failed of that: then the error hides the cancellation.
+    """
+    task = asyncio.current_task()
+    while not (task and task.cancelling()):
         try:
             await work()
             await pause()
         except Exception as error:  # noqa: BLE001  a worker works on, whatever happens here
             log.error("worker.failed", what=name, error=type(error).__name__)
-            await asyncio.sleep(_PATIENCE)
+            if not (task and task.cancelling()):
+                await asyncio.sleep(_PATIENCE)
 
 
 def _every(seconds: float) -> _Pause:

@@ -19,7 +19,7 @@ from service.kernel.crypto import Keys
 from service.kernel.db import Database, UnitOfWork
 from service.kernel.settings import Settings
 from service.main import create_app
-from service.worker import application
+from service.worker import _every, _repeat, application
 from tests.conftest import Clock, DatabaseUrls
 from tests.demo.processes import Snp, snp
 from tests.support import World, soon
@@ -109,6 +109,42 @@ async def test_a_worker_goes_on_when_its_connections_were_cut(
             pass
         await house.wait_for(answer.json()["id"])
         assert worker.end(signal.SIGTERM) == 0
+
+
+async def test_a_worker_that_is_told_to_stop_ends_whatever_fails_meanwhile(
+    house: House, database_urls: DatabaseUrls, tmp_path: Path
+) -> None:
+    """As when the database goes first: the end of a job cannot be kept, and that is no new work."""
+    cutter = await asyncpg.connect(database_urls.superuser)
+    for nth in range(3):
+        with snp(tmp_path / str(nth), "worker", **house.settings) as worker:
+            await asyncio.to_thread(worker.wait_until, started)
+            worker.process.send_signal(signal.SIGTERM)
+            for _ in range(20):
+                await cutter.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+                )
+            assert await asyncio.to_thread(worker.process.wait, 30) == 0
+    await cutter.close()
+
+
+async def test_what_is_cancelled_is_not_done_again_though_it_failed_then() -> None:
+    begun = asyncio.Event()
+
+    async def fail() -> None:
+        assert not begun.is_set()
+        begun.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            raise RuntimeError from None
+
+    task = asyncio.create_task(_repeat("fails when cancelled", fail, _every(0)))
+    await begun.wait()
+    task.cancel()
+    await asyncio.wait([task], timeout=2)
+    assert task.done()
 
 
 async def test_readiness_tells_of_facts_that_are_numbered_and_handed_to_nobody(
