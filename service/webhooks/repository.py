@@ -51,8 +51,7 @@ from service.webhooks.tables import webhook_deliveries, webhook_endpoints
 
 _e, _d = webhook_endpoints.c, webhook_deliveries.c
 _TABLE = webhook_endpoints.name
-_UNSETTLED = text("webhook_deliveries.state IN ('pending', 'failed')")
-_DUE = and_(_UNSETTLED, _d.next_attempt_at <= snp_now())
+_DUE = _d.next_attempt_at <= snp_now()
 
 # --- endpoints ------------------------------------------------------------------------------------
 
@@ -428,14 +427,13 @@ async def _insert(uow: UnitOfWork, statement: TextClause, new: Iterable[NewDeliv
 # The next of each subject goes, once nothing before it is on its way.
 _RELEASE = text(
     """UPDATE webhook_deliveries SET next_attempt_at = snp_now()
-       FROM (SELECT DISTINCT ON (waiting.endpoint_id, waiting.subject_id)
-                    waiting.id, waiting.next_attempt_at
-             FROM unnest(cast(:endpoints AS uuid[]), cast(:subjects AS uuid[]))
-                    AS done(endpoint_id, subject_id)
-             JOIN webhook_deliveries AS waiting USING (endpoint_id, subject_id)
-             WHERE waiting.state IN ('pending', 'failed')
-             ORDER BY waiting.endpoint_id, waiting.subject_id, waiting.position, waiting.id
-            ) AS head
+       FROM unnest(cast(:endpoints AS uuid[]), cast(:subjects AS uuid[]))
+              AS done(endpoint_id, subject_id)
+       CROSS JOIN LATERAL (
+         SELECT waiting.id, waiting.next_attempt_at FROM webhook_deliveries AS waiting
+         WHERE waiting.endpoint_id = done.endpoint_id AND waiting.subject_id = done.subject_id
+           AND waiting.state IN ('pending', 'failed')
+         ORDER BY waiting.position LIMIT 1) AS head
        WHERE webhook_deliveries.id = head.id AND head.next_attempt_at IS NULL"""
 )
 
@@ -494,9 +492,20 @@ async def settle(uow: UnitOfWork, outcomes: Iterable[Outcome]) -> None:
     await uow.execute(_SETTLE, {"rows": orjson.dumps(list(outcomes), default=str).decode()})
 
 
-_WAITING = exists(select(1).where(_d.endpoint_id == _e.id, _DUE))
-_AWAKE = or_(_e.rests_until.is_(None), _e.rests_until <= snp_now())
-_SWEEP = select(_e.id).where(_e.enabled, _e.deleted_at.is_(None), _AWAKE, _WAITING)
+# Asked endpoint by endpoint: EXISTS would be a join, which may read all that wait.
+_due_since = (
+    select(_d.next_attempt_at)
+    .where(_d.endpoint_id == _e.id, _DUE)
+    .order_by(_d.next_attempt_at)
+    .limit(1)
+    .scalar_subquery()
+)
+_AWAKE = (
+    _e.enabled,
+    _e.deleted_at.is_(None),
+    or_(_e.rests_until.is_(None), _e.rests_until <= snp_now()),
+)
+_SWEEP = select(_e.id).where(*_AWAKE, _due_since.is_not(None))
 
 
 async def with_due(uow: UnitOfWork) -> list[UUID]:
@@ -602,17 +611,10 @@ async def clear_endpoints(uow: UnitOfWork) -> None:
 
 
 _LAG = select(
-    func.coalesce(
-        func.extract(
-            "epoch",
-            snp_now()
-            - select(func.min(_d.next_attempt_at))
-            .join(webhook_endpoints)
-            .where(_DUE, _e.enabled, _e.deleted_at.is_(None), _AWAKE)
-            .scalar_subquery(),
-        ),
-        0,
-    ).label("seconds"),
+    select(func.coalesce(func.extract("epoch", snp_now() - func.min(_due_since)), 0))
+    .where(*_AWAKE)
+    .scalar_subquery()
+    .label("seconds"),
     select(func.count())
     .where(_d.state == text("'abandoned'"))
     .scalar_subquery()

@@ -7,9 +7,10 @@ import signal
 import subprocess
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -21,10 +22,11 @@ from service import stream
 from service.description import description
 from service.kernel import jobs
 from service.kernel.crypto import Keys
+from service.kernel.ids import new_id
 from service.slots import standing
 from service.stream import tasks as stream_tasks
 from service.webhooks import repository, tasks, usecases
-from service.webhooks.domain import Reach
+from service.webhooks.domain import DeliveryState, Reach
 from service.worker import working
 from tests.conftest import DatabaseUrls
 from tests.demo.processes import ROOT, environment
@@ -248,6 +250,54 @@ async def test_what_is_still_listed_is_not_read_each_hour_to_find_what_is_not(
         asked = statement.params({"days": 30, "limit": 1000})
         assert await rows_read(owner, asked, "webhook_deliveries") < 10_000
     await owner.close()
+
+
+_OF_ONE_WHO_WAS_AWAY = """
+INSERT INTO webhook_deliveries
+       (id, endpoint_id, event_id, position, type, subject_id, state, next_attempt_at)
+SELECT gen_random_uuid(), $1, gen_random_uuid(), n, 'slot.changed', gen_random_uuid(), $2,
+       CASE WHEN $2 = 'pending' THEN snp_now() END
+FROM generate_series(1, 3000) AS n
+"""
+_LOOKED_AT = text(
+    "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables"
+    " WHERE relname = 'webhook_deliveries'"
+)
+
+
+async def test_a_receiver_that_is_away_costs_no_more_the_more_waits_for_it(
+    idle: Broker, database_urls: DatabaseUrls
+) -> None:
+    """Also while statistics are those of a day on which nothing waited."""
+    doctor = await (await idle.world()).doctor()
+    endpoint_id = UUID((await subscribed(doctor, "http://127.0.0.1:1/"))["id"])
+    owner = await asyncpg.connect(database_urls.owner)
+    await owner.execute(_OF_ONE_WHO_WAS_AWAY, endpoint_id, "delivered")
+    await owner.execute("ANALYZE webhook_deliveries")
+    await owner.execute(_OF_ONE_WHO_WAS_AWAY, endpoint_id, "pending")
+    await owner.close()
+    async with idle.database.unit_of_work() as uow:
+
+        async def looked_at() -> int:
+            return int((await uow.execute(_LOOKED_AT)).scalar_one())
+
+        due = await repository.due(uow, endpoint_id, 10)
+        done = [repository.Outcome(one.id, DeliveryState.DELIVERED, None, 204, None) for one in due]
+        fact = new_id()
+        new = repository.NewDelivery(fact, endpoint_id, fact, 1, "slot.changed", fact)
+        subjects = [(one.endpoint_id, one.subject_id) for one in due]
+        works: dict[str, Callable[[], Awaitable[object]]] = {
+            "tell": partial(repository.tell, uow, [new]),
+            "settle": partial(repository.settle, uow, done),
+            "release": partial(repository.release, uow, subjects),
+            "with_due": partial(repository.with_due, uow),
+            "lag": partial(repository.lag, uow),
+        }
+        for name, work in works.items():
+            before = await looked_at()
+            await work()
+            assert await looked_at() - before < 100, name
+        assert len(due) == 10
 
 
 async def test_the_operator_lets_what_was_given_up_be_tried_again(idle: Broker) -> None:
