@@ -229,6 +229,11 @@ class Settings(BaseSettings):
         description="Lets webhooks go to this machine, over plain http too: for tests and the"
         " demo, never beside other services.",
     )
+    webhook_facts_per_second: Annotated[int, Field(ge=1, le=1000)] = Field(
+        200,
+        description="A worker looks no faster for whom a fact is: bookings come first. Raise it"
+        " where many slots are published at once and webhooks must not wait some minutes for that.",
+    )
     webhook_messages_per_second: Annotated[int, Field(ge=1)] = Field(
         10,
         description="An endpoint is sent no more: who comes back after days is not flooded, and"

@@ -34,8 +34,8 @@ async def give_positions(database: Database) -> int:
     return done
 
 
-async def consume(database: Database, consumer: str, what: Consume) -> int:
-    """Give a consumer the facts that follow those it is done with; returns how many.
+async def consume(database: Database, consumer: str, what: Consume, limit: int = _BATCH) -> int:
+    """Give a consumer facts that follow those it is done with, at most `limit`; returns how many.
 
     What it writes is kept together with how far it came: all of it, or none. A consumer that is
     new begins with what happens from then on.
@@ -45,7 +45,7 @@ async def consume(database: Database, consumer: str, what: Consume) -> int:
         if reached is None:
             await repository.open_cursor(uow, consumer, await repository.last_position(uow))
             return 0
-        facts = await repository.read_after(uow, reached, _BATCH)
+        facts = await repository.read_after(uow, reached, limit)
         if facts:
             await what(uow, facts)
             await repository.move_cursor(uow, consumer, facts[-1].position)

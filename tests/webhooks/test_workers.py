@@ -166,6 +166,34 @@ async def test_three_workers_keep_the_order_of_each_booking(broker: Broker) -> N
     assert all(list(types.values()) == events for types in told.values())
 
 
+async def test_a_burst_is_handed_on_at_a_pace_and_nothing_of_it_is_passed_over(
+    idle: Broker,
+) -> None:
+    world = await idle.world()
+    doctor, pharmacist = await world.doctor(), await world.pharmacist()
+    slots = await slots_of(doctor, 3)
+    await fan(idle.database)
+    async with receiving() as receiver:
+        await subscribed(doctor, receiver.url, events=["booking.created"])
+        made = [(await booked(pharmacist, slot))["id"] for slot in slots]
+        async with idle.database.unit_of_work() as uow:
+            before = await stream.last_position(uow)
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+        slowly = idle.settings.model_copy(update={"webhook_facts_per_second": 2})
+        async with working(slowly, idle.database):
+            await receiver.count(3)
+        took = loop.time() - begun
+    async with idle.database.unit_of_work() as uow:
+        [*_, last] = [
+            fact
+            for fact in await stream.read_after(uow, before, 1000)
+            if str(fact.subject_id) == made[-1]
+        ]
+    assert [one.json["data"]["subject_id"] for one in receiver.received] == made
+    assert took > (last.position - before - 2) / 2 > 0
+
+
 async def test_whoever_may_hear_of_a_fact_is_near_it(idle: Broker) -> None:
     """The index that spares a look at every endpoint for every fact finds all who hear of it."""
     worlds = [await idle.world() for _ in range(3)]
