@@ -25,6 +25,7 @@ from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http import HTTPStatus
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,8 @@ from service.kernel.settings import Settings
 LISTENERS = ("regulator", "osnp", "pharmacist")
 WAYS = ("no worker", "nobody to tell", "three endpoints")
 PER_SECOND = Settings.model_fields["webhook_messages_per_second"].default
+FACTS_A_SECOND = Settings.model_fields["webhook_facts_per_second"].default
+MOST_A_SECOND = 1000  # bookings at full speed
 PACE = 48  # as many times faster than the day `make load` replays it
 _HOUR = day.BOOKINGS * max(day.HOURS["weekday"]) / sum(day.HOURS["weekday"])
 _PATIENCE = 600.0
@@ -72,7 +75,7 @@ class Receiver:
                 self.delays.append(now - happened.timestamp())
                 writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
                 await writer.drain()
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, asyncio.CancelledError, ConnectionError):
             writer.close()
 
 
@@ -198,6 +201,8 @@ class Telling:
             after[1].cpu_seconds - before[1].cpu_seconds,
         )
         self.rows[name].memory_mb = after[0].memory_mb
+        if found.seconds < seconds:
+            raise RuntimeError("All slots are booked: more of them are needed (--slots).")
         if set(found.statuses) != {HTTPStatus.CREATED}:
             raise RuntimeError(f"Not only bookings: {dict(found.statuses)}")
 
@@ -206,6 +211,10 @@ class Telling:
     ) -> dict[str, Any]:
         """Measure from a booking to its receivers, in milliseconds."""
         delays: dict[str, list[float]] = {"webhook": receiver.delays, "stream": []}
+        await self._enable(enabled=False)
+        with working(self._stack, SNP_WEBHOOK_FACTS_PER_SECOND="1000"):
+            await self.told()  # to nobody: what warmed up is out of the way
+        await self._enable(enabled=True)
         with working(self._stack, SNP_WEBHOOK_LOOPBACK="true"):
             async with asyncio.TaskGroup() as group:
                 streams = [
@@ -244,8 +253,9 @@ class Telling:
                 if name == "no worker":
                     await self.press(name, seconds)
                     continue
-                with working(self._stack, SNP_WEBHOOK_LOOPBACK="true") as worker:
+                with working(self._stack, SNP_WEBHOOK_FACTS_PER_SECOND="1000"):
                     await self.told()  # to nobody: what happened so far is out of the way
+                with working(self._stack, SNP_WEBHOOK_LOOPBACK="true") as worker:
                     if name == "nobody to tell":
                         await self.press(name, seconds)
                         continue
@@ -321,7 +331,8 @@ def markdown(report: dict[str, Any]) -> str:
         (
             f"Meanwhile the worker used {cost['worker_cpu_share']} of a processor and sent"
             f" {cost['messages_a_second']} messages a second, of {cost['messages_due_a_second']}"
-            f" that became due: an endpoint is sent {PER_SECOND} a second at most, the rest later."
+            f" that became due: an endpoint is sent {PER_SECOND} a second at most, and a worker"
+            f" looks at {FACTS_A_SECOND} facts a second at most, the rest later."
             " Server,"
             " worker, PostgreSQL, callers and receivers share the machine."
         ),
@@ -356,10 +367,13 @@ def main() -> None:
     parser.add_argument("--pace", type=float, default=PACE, help="times as fast as the day")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds-a-round", type=float, default=5)
-    parser.add_argument("--slots", type=int, default=80_000)
+    parser.add_argument("--slots", type=int, help="to book; else enough for all rounds")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--output", type=Path, default=RESULTS)
     given = parser.parse_args()
+    if given.slots is None:
+        booking = 2 + len(WAYS) * given.rounds * given.seconds_a_round  # two: to warm up
+        given.slots = ceil(MOST_A_SECOND * booking + given.pace * (given.seconds + 2))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     report: dict[str, Any] = {
         "commit": commit(),
