@@ -58,7 +58,7 @@ bench: $(READY_TO_DEVELOP) ## Measure beside the floor of the stack (BASE=rev: b
 	@$(BIN)/python -m load_tests.bench $(if $(BASE),--base $(BASE))
 	@$(if $(BASE),,$(MAKE) --no-print-directory telling)
 
-telling: $(READY_TO_DEVELOP) ## Measure how soon the outside hears of a booking, and what that costs (SECONDS=60 ROUNDS=5)
+telling: $(READY_TO_DEVELOP) ## Measure how soon the outside hears of a booking, and what that costs (SECONDS=60 ROUNDS=10)
 	@$(BIN)/python -m load_tests.telling $(if $(SECONDS),--seconds $(SECONDS)) \
 	  $(if $(ROUNDS),--rounds $(ROUNDS))
 
