@@ -37,11 +37,18 @@ hypothesis.settings.load_profile("untimed")
 
 @dataclass(frozen=True)
 class DatabaseUrls:
-    """One database as its two roles see it, and as the server's superuser does."""
+    """One database as its two roles see it, and as the server's superuser does.
+
+    `app` may lead through a pooler; `listening` is the same role past it.
+    """
 
     owner: str
     app: str
     superuser: str
+    listening: str
+
+
+_ROLES = ("snp_owner", "snp_app", "postgres", "snp_app")
 
 
 @dataclass(frozen=True)
@@ -101,16 +108,14 @@ def server(worker_id: str, keys: Keys) -> Iterator[Server]:
 
         def urls_of(name: str) -> DatabaseUrls:
             assert cluster is not None
-            roles = ("snp_owner", "snp_app", "postgres")
-            return DatabaseUrls(*(cluster.url(name, role) for role in roles))
+            return DatabaseUrls(*(cluster.url(name, role) for role in _ROLES))
     else:
 
         def urls_of(name: str) -> DatabaseUrls:
             assert external is not None
             # The application may go through a pooler; who makes databases may not.
-            templates = (external, os.environ.get("SNP_TEST_APP_URL", external), external)
-            roles = ("snp_owner", "snp_app", "postgres")
-            pairs = zip(templates, roles, strict=True)
+            templates = (external, os.environ.get("SNP_TEST_APP_URL", external), external, external)
+            pairs = zip(templates, _ROLES, strict=True)
             number = int(worker_id.removeprefix("gw") if worker_id != "master" else 0)
             names = {"database": name, "server": number % servers}
             return DatabaseUrls(*(url.format(role=role, **names) for url, role in pairs))

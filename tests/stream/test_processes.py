@@ -30,6 +30,7 @@ def serve(folder: Path, urls: DatabaseUrls, keys: Keys, *arguments: str) -> Iter
         folder,
         *("serve", "--port", "0", *arguments),
         SNP_DATABASE_URL=urls.app,
+        SNP_LISTEN_DATABASE_URL=urls.listening,
         SNP_KEYS=keys.model_dump_json(),
         SNP_RPPS_CHECK="format",
         SNP_TOKEN_REQUESTS_PER_MINUTE="0",
