@@ -161,7 +161,7 @@ def run(settings: Settings, host: str, port: int, workers: int) -> None:
 
 
 def work(settings: Settings) -> None:
-    """`snp worker`: work until told to stop; what is under way is finished first (10 s at most)."""
+    """`snp worker`: work until told to stop; what is under way is finished first (15 s at most)."""
     logs.configure(settings)
     asyncio.run(_ensure_fit(settings))
     _give_way(settings.worker_nice)

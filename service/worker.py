@@ -37,6 +37,8 @@ _STALLED_SECONDS = 30
 _FAILED_HOURS = 7 * 24
 _PATIENCE = 5.0  # after a failure: the database may be away
 _JOBS_AT_ONCE = 50
+_GRACE_SECONDS = 10  # for jobs under way when told to stop
+_END_SECONDS = _GRACE_SECONDS + 5
 _SLOW = frozenset({"messages"})
 _FACTS_A_SECOND = 1000
 
@@ -184,7 +186,12 @@ async def working(settings: Settings, database: Database) -> AsyncIterator[None]
         finally:
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            _, late = await asyncio.wait(tasks, timeout=_END_SECONDS)
+            if late:  # the database is away: what cannot be kept is done again by another
+                log.warning("worker.cut_short", parts=len(late))
+                for task in late:
+                    task.cancel()
+                await asyncio.wait(late, timeout=1)
 
 
 async def _do_jobs(app: procrastinate.App, context: Context, queues: list[str]) -> None:
@@ -193,7 +200,7 @@ async def _do_jobs(app: procrastinate.App, context: Context, queues: list[str]) 
         queues=queues,
         install_signal_handlers=False,
         concurrency=_JOBS_AT_ONCE,
-        shutdown_graceful_timeout=10,
+        shutdown_graceful_timeout=_GRACE_SECONDS,
         # A job that waits for another of its endpoint is told to nobody when that one ends.
         fetch_job_polling_interval=POLL_SECONDS,
         delete_jobs=procrastinate.jobs.DeleteJobCondition.SUCCESSFUL,

@@ -1,6 +1,7 @@
 """The worker as a process: it keeps up, leaves nothing half done when it dies, ends in order."""
 
 import asyncio
+import json
 import re
 import signal
 from collections.abc import AsyncIterator, Callable
@@ -109,6 +110,8 @@ async def test_a_worker_goes_on_when_its_connections_were_cut(
             pass
         await house.wait_for(answer.json()["id"])
         assert worker.end(signal.SIGTERM) == 0
+        # A line an event, of libraries too.
+        assert all("event" in json.loads(line) for line in worker.errors.splitlines())
 
 
 async def test_a_worker_that_is_told_to_stop_ends_whatever_fails_meanwhile(
@@ -116,16 +119,15 @@ async def test_a_worker_that_is_told_to_stop_ends_whatever_fails_meanwhile(
 ) -> None:
     """As when the database goes first: the end of a job cannot be kept, and that is no new work."""
     cutter = await asyncpg.connect(database_urls.superuser)
-    for nth in range(3):
-        with snp(tmp_path / str(nth), "worker", **house.settings) as worker:
-            await asyncio.to_thread(worker.wait_until, started)
-            worker.process.send_signal(signal.SIGTERM)
-            for _ in range(20):
-                await cutter.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-                )
-            assert await asyncio.to_thread(worker.process.wait, 30) == 0
+    with snp(tmp_path, "worker", **house.settings) as worker:
+        await asyncio.to_thread(worker.wait_until, started)
+        worker.process.send_signal(signal.SIGTERM)
+        for _ in range(20):
+            await cutter.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        assert await asyncio.to_thread(worker.process.wait, 25) == 0
     await cutter.close()
 
 
