@@ -1,12 +1,18 @@
 """Logs: one line per event, JSON by default, dotted names, ids only."""
 
 import logging
+import re
 import sys
-from typing import TextIO, cast
+import traceback
+from typing import Any, TextIO, cast
 
 import structlog
 
 from service.kernel.settings import Settings
+
+_BEFORE_MODULE = re.compile(r".*/(?:service|site-packages|python3\.\d+)/")
+
+log = structlog.get_logger()
 
 
 class _Stderr:
@@ -19,8 +25,29 @@ class _Stderr:
         sys.stderr.flush()
 
 
+class _Libraries(logging.Handler):
+    """What a library says, in one line: which, and what failed where. Its words may quote anything.
+
+    Statements, addresses and rows are in such words.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        told = {} if error is None else describe(error)
+        log.log(record.levelno, "library.spoke", library=record.name, **told)
+
+
+def describe(defect: BaseException) -> dict[str, Any]:
+    """Name a defect by its type and places; its message could quote what a patient said."""
+    frames = traceback.extract_tb(defect.__traceback__)[-6:]
+    return {
+        "kind": type(defect).__name__,
+        "at": [f"{_BEFORE_MODULE.sub('', frame.filename)}:{frame.lineno}" for frame in frames],
+    }
+
+
 def configure(settings: Settings) -> None:
-    """Configure structlog and silence loggers that print addresses or statements."""
+    """Configure structlog, and let libraries speak through it."""
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
         if settings.log_format == "json"
@@ -39,4 +66,4 @@ def configure(settings: Settings) -> None:
         logger_factory=structlog.WriteLoggerFactory(file=cast(TextIO, _Stderr())),
         cache_logger_on_first_use=True,
     )
-    logging.basicConfig(level=logging.WARNING, format="%(name)s %(levelname)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, handlers=[_Libraries()])

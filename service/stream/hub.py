@@ -20,7 +20,7 @@ from service.kernel import clock
 from service.kernel.db import Database, DatabaseDefect, TransactionLost, UnitOfWork
 from service.kernel.errors import DomainError
 from service.kernel.http.connection import Connection
-from service.kernel.http.middleware import describe
+from service.kernel.logs import describe
 from service.kernel.notices import listen
 from service.kernel.settings import Settings
 from service.stream import repository, usecases

@@ -158,7 +158,14 @@ class Process:
             for log in self.folder.glob("*/err.txt")
             for line in log.read_text(encoding="utf-8").splitlines()
         ]
-        return [line for line in lines if "defect" in line or "Traceback" in line]
+        return [
+            line
+            for line in lines
+            if "defect" in line
+            or "Traceback" in line
+            # A library with an error: told by its kind.
+            or ("library.spoke" in line and '"kind"' in line)
+        ]
 
 
 class Server(Process):

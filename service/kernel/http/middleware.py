@@ -5,7 +5,6 @@ Pure ASGI: Starlette's BaseHTTPMiddleware costs more than most of our requests.
 
 import re
 import time
-import traceback
 from collections.abc import MutableMapping
 from http import HTTPStatus
 from typing import Any
@@ -19,6 +18,7 @@ from service.kernel.http.metrics import Metrics
 from service.kernel.http.problems import problem
 from service.kernel.http.rate import told
 from service.kernel.ids import new_id
+from service.kernel.logs import describe
 
 _REQUEST_ID = re.compile(r"^[\x21-\x7e]{1,64}$")
 
@@ -134,12 +134,3 @@ def route_template(scope: Scope) -> str:
     context = (scope.get("fastapi") or {}).get("effective_route_context")
     route = context or scope.get("route")
     return str(getattr(route, "path_format", "(unmatched)"))
-
-
-def describe(defect: BaseException) -> dict[str, Any]:
-    """Name a defect by its type and places; its message could quote what a patient said."""
-    frames = traceback.extract_tb(defect.__traceback__)[-6:]
-    return {
-        "kind": type(defect).__name__,
-        "at": [f"{frame.filename.rpartition('/service/')[2]}:{frame.lineno}" for frame in frames],
-    }
