@@ -7,9 +7,12 @@ import asyncio
 import os
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import structlog
@@ -83,10 +86,24 @@ def until_told() -> Iterator[None]:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_DFL:  # ignored under nohup: stays so
             signal.signal(number, signal.default_int_handler)
+    usual = sys.unraisablehook
+    sys.unraisablehook = partial(_tell_again, usual)
     try:
         yield
     except KeyboardInterrupt:
         return
+    finally:
+        sys.unraisablehook = usual
+
+
+def _tell_again(
+    usual: Callable[["sys.UnraisableHookArgs"], object], lost: "sys.UnraisableHookArgs"
+) -> None:
+    """Raise an interruption again that came while Python could not raise it, in a finalizer."""
+    if lost.exc_type is KeyboardInterrupt:
+        Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        usual(lost)
 
 
 class _Server(uvicorn.Server):

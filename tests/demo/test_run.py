@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -21,12 +22,11 @@ from urllib.request import Request, urlopen
 
 import pytest
 
-from tests.demo.processes import Snp, sentence, snp
+from tests.demo.processes import ROOT, Snp, environment, sentence, snp
 from tests.fhir.validator import GUIDES, findings
 
 pytestmark = [pytest.mark.xdist_group("demo"), pytest.mark.timeout(300)]
 
-ROOT = Path(__file__).parents[2]
 FIRST_START_SECONDS = 60  # 20 on two free cores; the other tests keep both busy
 RESTART_SECONDS = 15
 ROLES = {
@@ -301,3 +301,31 @@ def test_a_demo_told_to_stop_while_starting(workshop: Path) -> None:
         assert early.end(signal.SIGTERM) == 0
         assert "Traceback" not in early.errors
     assert not postgres_of(data)
+
+
+_TOLD_IN_A_FINALIZER = """
+import signal, time
+from service.serving import until_told
+
+class Late:
+    def __del__(self):
+        signal.raise_signal(signal.SIGTERM)
+
+with until_told():
+    Late()
+    time.sleep(20)
+    print("went on")
+"""
+
+
+def test_an_order_to_stop_that_comes_in_a_finalizer_is_not_lost() -> None:
+    """Python only prints what is raised there; drawing the demo runs thousands of them."""
+    done = subprocess.run(
+        [sys.executable, "-c", _TOLD_IN_A_FINALIZER],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("", "")
