@@ -190,7 +190,7 @@ async def test_a_burst_is_handed_on_at_a_pace_and_nothing_of_it_is_passed_over(
             for fact in await stream.read_after(uow, before, 1000)
             if str(fact.subject_id) == made[-1]
         ]
-    assert [one.json["data"]["subject_id"] for one in receiver.received] == made
+    assert {one.json["data"]["subject_id"] for one in receiver.received} == set(made)
     assert took > (last.position - before - 2) / 2 > 0
 
 
